@@ -1,0 +1,35 @@
+# The commands of the README. Each makes its own environment in .venv first, from pyproject.toml and constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+COURSE := autograder/course
+
+.DEFAULT_GOAL := help
+.PHONY: help environment book test quick lab clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+environment: ## make or renew .venv (the other commands do it by themselves)
+	@$(PYTHON) -I autograder/environment.py .venv
+
+book: environment ## build the exercise notebooks and the book, and print the page to open
+	@$(BIN)/python -m autograder book
+
+test: environment ## run every check: code, notebooks, variants, the built book
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m autograder book
+	@$(BIN)/python -m autograder check
+	@$(BIN)/python -m pytest -q
+
+quick: environment ## the checks for the loop while writing: no notebooks, no book
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m autograder check --quick
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+lab: environment ## open JupyterLab on the exercise notebooks (your own copies; yours are never overwritten)
+	@$(BIN)/python -m autograder work
+	@cd $(COURSE)/work && ../../../$(BIN)/jupyter lab
+
+clean: ## remove what was built: the book, source/ and release/ (never submissions, grades or your own work)
+	rm -rf book/_build $(COURSE)/source $(COURSE)/release .pytest_cache .ruff_cache .hypothesis build
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
