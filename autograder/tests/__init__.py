@@ -1,0 +1,1 @@
+"""Tests of the machinery, the toolkit and the built book."""

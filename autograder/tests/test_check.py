@@ -1,0 +1,123 @@
+"""The runner of checks: what it prints, what it returns, and what never costs points."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from lmkit.check import hidden, run, run_checks, visible
+
+
+@visible(points=1)
+def check_two(double):
+    """Two becomes four."""
+    got = double(2)
+    assert got == 4, f"double(2) is {got}, expected 4"
+
+
+@hidden(points=0.5)
+def check_zero(double):
+    assert double(0) == 0, "double(0) is 0"
+
+
+def test_a_right_answer_earns_all_points_as_a_plain_float(capsys):
+    earned = run("double", {"double": lambda x: 2 * x}, [check_two, check_zero])
+    assert earned == 1.5
+    assert type(earned) is float
+    assert capsys.readouterr().out.splitlines() == ["✔ passed  Two becomes four  (1 point)", "✔ passed  zero  (0.5 points)"]
+
+
+def test_a_wrong_answer_keeps_the_points_of_the_checks_that_pass(capsys):
+    assert run("double", {"double": lambda x: x * x * x}, [check_two, check_zero]) == 0.5
+    printed = capsys.readouterr().out
+    assert "✘ failed  Two becomes four  (1 point)" in printed
+    assert "double(2) is 8, expected 4" in printed
+
+
+def test_an_unwritten_answer_says_so(capsys):
+    def double(x):
+        raise NotImplementedError()
+
+    assert run("double", {"double": double}, [check_two, check_zero]) == 0.0
+    assert "double is not written yet" in capsys.readouterr().out
+
+
+def test_a_missing_answer_says_which_cell_to_run(capsys):
+    assert run("double", {}, [check_two]) == 0.0
+    assert "double is not defined: run the cell above" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [KeyError("no"), SystemExit(1), RecursionError("deep"), MemoryError()])
+def test_an_exception_costs_its_own_check_only(error):
+    def double(x):
+        if x:
+            raise error
+        return 0
+
+    first, second = run_checks(double, [check_two, check_zero])
+    assert not first.passed
+    assert type(error).__name__ in first.message
+    assert second.passed
+
+
+def test_an_assertion_without_words_still_has_a_message():
+    @visible(points=1)
+    def check_silent(double):
+        raise AssertionError
+
+    assert run_checks(1, [check_silent])[0].message == "check_silent failed"
+
+
+def test_an_interrupt_is_not_swallowed():
+    def double(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_checks(double, [check_two])
+
+
+NOISY = """
+import logging, os, sys, warnings
+from lmkit.check import run, visible
+
+handler = logging.StreamHandler(sys.stderr)
+
+@visible(points=1)
+def check_two(double):
+    assert double(2) == 4
+
+def double(x):
+    warnings.warn("a warning of the student's code")
+    print("to standard error", file=sys.stderr)
+    os.write(2, b"to descriptor 2")
+    os.system("echo from a child >&2")
+    return 2 * x
+
+print(run("double", globals(), [check_two]))
+print("still there", file=sys.stderr)
+"""
+
+
+def test_standard_error_and_warnings_reach_standard_output():
+    done = subprocess.run([sys.executable, "-c", NOISY], capture_output=True, text=True, check=True)
+    assert done.stderr == "still there\n"
+    for part in ("a warning of the student's code", "to standard error", "passed  two", "1.0"):
+        assert part in done.stdout
+
+
+def test_no_checks_earn_nothing():
+    assert run("double", {"double": len}, []) == 0.0
+
+
+@pytest.mark.parametrize("points", [math.nan, math.inf, -1, "one"])
+def test_points_must_be_finite_numbers(points):
+    with pytest.raises(ValueError, match="points must be a finite number"):
+        visible(points=points)
+
+
+def test_a_check_takes_one_argument():
+    with pytest.raises(ValueError, match="takes 2 arguments"):
+
+        @visible(points=1)
+        def check_both(a, b): ...
