@@ -1,0 +1,106 @@
+"""The few calls that we make to nbgrader, with its failures turned into one sentence each."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.apps.api import NbGraderAPI
+from nbgrader.coursedir import CourseDirectory
+from sqlalchemy.exc import SAWarning
+from traitlets.config import Config, PyFileConfigLoader
+
+from autograder.errors import CourseError
+from autograder.layout import NOTEBOOK
+
+CONFIG = Path(__file__).with_name("nbgrader_config.py")
+
+
+def _api(course: Path) -> NbGraderAPI:
+    """nbgrader on one course directory, which is made where it is not."""
+    course.mkdir(parents=True, exist_ok=True)
+    link_config(course)
+    _find_alembic()
+    config: Config = PyFileConfigLoader(CONFIG.name, path=str(CONFIG.parent)).load_config()
+    config.CourseDirectory.root = str(course)
+    config.Exchange.root = str(course / "exchange")  # unused here; nbgrader's default is a folder of the system
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        api = NbGraderAPI(config=config, coursedir=CourseDirectory(config=config))
+    api.log_level = "ERROR"
+    return api
+
+
+def _find_alembic() -> None:
+    """nbgrader starts the program `alembic` to make a gradebook: let it find the one installed beside this Python."""
+    here = str(Path(sys.executable).parent)
+    if here not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
+
+
+def link_config(course: Path) -> None:
+    """Let plain `nbgrader` find the settings when it is started in the course directory."""
+    path = course / "nbgrader_config.py"
+    text = f"load_subconfig({os.path.relpath(CONFIG, course)!r})\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
+def _must(result: dict, doing: str) -> None:
+    if not result["success"]:
+        lines = [line for line in (result.get("error") or result.get("log") or "").splitlines() if line.strip()]
+        raise CourseError(f"nbgrader failed in {doing}: {lines[-1] if lines else 'it gave no reason'}")
+
+
+def generate(course: Path, assignment: str) -> None:
+    """`nbgrader generate_assignment --force`: source/ -> release/, and the cells into the gradebook.
+
+    nbgrader empties `release/` before it finds that submissions forbid new graded cells; so this is found out first.
+    """
+    api = _api(course)
+    _refuse_new_cells(course, assignment)
+    _must(api.generate_assignment(assignment, force=True), f"generate_assignment {assignment}")
+
+
+def _refuse_new_cells(course: Path, assignment: str) -> None:
+    import nbformat
+
+    source = nbformat.read(course / "source" / assignment / f"{NOTEBOOK}.ipynb", as_version=4)
+    cells = [cell.metadata["nbgrader"] for cell in source.cells if "nbgrader" in cell.metadata]
+    wanted = {cell["grade_id"] for cell in cells if cell["grade"]}
+    with gradebook(course) as book:
+        try:
+            known = book.find_notebook(NOTEBOOK, assignment)
+        except MissingEntry:
+            return
+        if not book.assignment_submissions(assignment):
+            return
+        changed = wanted ^ {cell.name for cell in known.grade_cells}
+    if changed:
+        raise CourseError(
+            f"{assignment} has submissions, and {', '.join(sorted(changed))} would come or go among its graded cells; "
+            "keep the exercises as released, or start a new course directory"
+        )
+
+
+def autograde(course: Path, assignment: str, student: str) -> None:
+    """`nbgrader autograde --force` for one student."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SAWarning)  # nbgrader's own queries under SQLAlchemy 2.1
+        _must(_api(course).autograde(assignment, student, force=True), f"autograde {assignment} of {student}")
+
+
+def feedback(course: Path, assignment: str, student: str) -> None:
+    """`nbgrader generate_feedback --force` for one student."""
+    _must(_api(course).generate_feedback(assignment, student, force=True), f"generate_feedback {assignment} of {student}")
+
+
+@contextmanager
+def gradebook(course: Path) -> Iterator[Gradebook]:
+    """The course's gradebook, closed at the end."""
+    config: Config = _api(course).config
+    with Gradebook(CourseDirectory(config=config).db_url, config.CourseDirectory.course_id) as book:
+        yield book
