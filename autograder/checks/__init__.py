@@ -1,0 +1,1 @@
+"""The checks of the exercises, visible and hidden, one module a chapter."""

@@ -1,0 +1,117 @@
+"""Grades a class's submissions of one chapter with nbgrader: autograde, feedback, a table, an export.
+
+A submission stands in course/submitted/STUDENT/CHAPTER/exercises.ipynb. One that cannot be graded is reported with the
+reason and changes nothing for the others.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+
+from autograder.errors import CourseError
+from autograder.layout import NOTEBOOK, Chapter, course
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What a student got for a chapter."""
+
+    student: str
+    status: str  # graded, malformed or failed
+    points: float | None  # None where it was not graded
+    max_points: float
+    by_cell: dict[str, float] = field(default_factory=dict)  # grade id -> points
+    needs_person: bool = False  # a written answer waits for a person
+    message: str = ""  # why it was not graded
+
+
+def students_of(chapter: Chapter, folder: Path | None = None) -> list[str]:
+    """Everyone with a submission folder for the chapter, in alphabetical order."""
+    submitted = (folder or course(chapter.root)) / "submitted"
+    return sorted(path.parent.name for path in submitted.glob(f"*/{chapter.name}") if path.is_dir())
+
+
+def refuse_visible_solutions() -> None:
+    """Raise CourseError where a notebook's kernel could import the reference solutions: any submission would score full marks."""
+    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('solutions') is not None)"
+    with tempfile.TemporaryDirectory() as elsewhere:
+        found = subprocess.run([sys.executable, "-c", probe], cwd=elsewhere, env=os.environ, check=False).returncode
+    if found:
+        raise CourseError("a submission could import the package `solutions` and score full marks; take the repository off PYTHONPATH")
+
+
+def check_submission(path: Path) -> str:
+    """Why a submitted file cannot be graded, in one sentence; empty where it can."""
+    if not path.exists():
+        return f"there is no {path.name} in {path.parent.parent.name}/{path.parent.name}; ask for the file"
+    try:
+        notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
+        nbformat.validate(notebook)
+    except (ValueError, TypeError, AttributeError, KeyError, nbformat.ValidationError) as error:
+        reason = "not JSON" if isinstance(error, json.JSONDecodeError | nbformat.reader.NotJSONError) else "not a valid notebook"
+        return f"{path.name} of {path.parent.parent.name} is {reason}; ask for the file again, saved by Jupyter"
+    return ""
+
+
+def grade(
+    chapter: Chapter,
+    students: Iterable[str],
+    folder: Path | None = None,
+    report: Callable[[Grade], None] = lambda grade: None,
+) -> list[Grade]:
+    """Autograde the students' submissions and write their feedback. `report` is called with each grade as it is made.
+
+    folder: the course directory, by default this repository's. Its release must have been made.
+    """
+    from autograder import nbgrader_api as nbgrader  # takes more than a second to import
+
+    folder = folder or course(chapter.root)
+    refuse_visible_solutions()
+    if not (folder / "release" / chapter.name / f"{NOTEBOOK}.ipynb").exists():
+        raise CourseError(f"{chapter.name} has no release; make it with: python -m autograder assemble {chapter.name}")
+    grades = []
+    for student in students:
+        problem = check_submission(folder / "submitted" / student / chapter.name / f"{NOTEBOOK}.ipynb")
+        if problem:
+            grades.append(Grade(student, "malformed", None, 0.0, message=problem))
+        else:
+            try:
+                nbgrader.autograde(folder, chapter.name, student)
+                nbgrader.feedback(folder, chapter.name, student)
+                grades.append(read_grade(folder, chapter, student))
+            except CourseError as error:
+                grades.append(Grade(student, "failed", None, 0.0, message=str(error)))
+        report(grades[-1])
+    return grades
+
+
+def read_grade(folder: Path, chapter: Chapter, student: str) -> Grade:
+    """A student's points as they stand in the gradebook."""
+    from autograder.nbgrader_api import gradebook
+
+    with gradebook(folder) as book:
+        submission = book.find_submission_notebook(NOTEBOOK, chapter.name, student)
+        by_cell = {one.name: float(one.score) for one in submission.grades}
+        return Grade(student, "graded", float(submission.score), float(submission.max_score), by_cell, bool(submission.needs_manual_grade))
+
+
+def export(grades: list[Grade], path: Path) -> None:
+    """Write a CSV file: a row a student, with the status; no points where there is no grade."""
+    cells = sorted({cell for grade in grades for cell in grade.by_cell})
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["student", "status", "points", "max_points", "needs_person", *cells])
+        for grade in grades:
+            points = "" if grade.points is None else f"{grade.points:g}"
+            row = [grade.student, grade.status, points, f"{grade.max_points:g}", "yes" if grade.needs_person else "no"]
+            writer.writerow(row + [f"{grade.by_cell[cell]:g}" if cell in grade.by_cell else "" for cell in cells])
+    partial.replace(path)
