@@ -1,0 +1,1 @@
+"""Reference implementations, one plain module a chapter."""
