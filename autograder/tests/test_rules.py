@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from autograder import environment
 from autograder.layout import ROOT, chapters
 from autograder.sources import ModuleSource
+from lmkit import corpus, tokenizer
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ROOMS = ("chapters", "solutions", "autograder")
@@ -123,3 +124,8 @@ def test_every_public_function_has_a_docstring():
 
 def test_the_package_is_found_where_it_stands():
     assert Path(importlib.util.find_spec("lmkit").origin).parent == ROOT / "chapters" / "lmkit"
+
+
+def test_the_versions_that_error_messages_name_are_the_tested_ones():
+    assert constraints()["gensim"] == corpus.GENSIM
+    assert constraints()["tokenizers"] == tokenizer.TOKENIZERS
