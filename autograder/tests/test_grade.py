@@ -94,6 +94,19 @@ def test_a_class_from_demonstration_to_export(toy, tmp_path):
 
 
 @pytest.mark.slow
+def test_points_given_by_hand_survive_a_regrade(toy):
+    make_release([toy])
+    make_class(toy, 1)
+    assert grade(toy, ["ada-solved"])[0].points == 18
+    with nbgrader_api.gradebook(course(toy.root)) as book:
+        written = book.find_grade("toy-why", "exercises", "01_toy", "ada-solved")
+        written.manual_score, written.needs_manual_grade = 1.5, False
+        book.db.commit()
+    again = grade(toy, ["ada-solved"])[0]
+    assert again.points == 19.5
+
+
+@pytest.mark.slow
 def test_new_graded_cells_are_refused_before_the_release_is_emptied(toy):
     make_release([toy])
     make_class(toy, 1)
