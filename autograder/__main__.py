@@ -63,8 +63,8 @@ def check_command(
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the notebooks, which nbgrader runs.")] = False,
 ) -> None:
     """Prove the checks: references and right variants pass, wrong ones fail where they must, also through nbgrader."""
-    from autograder.assemble import make_release
-    from autograder.proof import prove_checks, prove_notebooks
+    from autograder.assemble import assemble, make_release
+    from autograder.proof import planned_answers, prove_checks, prove_notebooks
 
     problems = 0
     for one in _chapters(names):
@@ -81,9 +81,8 @@ def check_command(
             continue
         make_release([one])
         with _progress() as progress:
-            task = progress.add_task(f"{one.name}: notebooks, graded by nbgrader", total=None)
-            graded = prove_notebooks(one)
-            progress.update(task, completed=len(graded))
+            task = progress.add_task(f"{one.name}: notebooks, graded by nbgrader", total=len(planned_answers(one, assemble(one))))
+            graded = prove_notebooks(one, lambda row, task=task, progress=progress: progress.advance(task))
         table = _table(f"{one.name}: whole notebooks", "notebook", "must score", "scores", "seconds", "")
         for row in graded:
             points = "none" if row.points is None else f"{row.points:g}"

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,10 +88,31 @@ def _refuse_new_cells(course: Path, assignment: str) -> None:
 
 
 def autograde(course: Path, assignment: str, student: str) -> None:
-    """`nbgrader autograde --force` for one student."""
-    with warnings.catch_warnings():
+    """`nbgrader autograde --force` for one student.
+
+    The kernel is reached by sockets in a folder of its own, so no port is open while a stranger's code runs. What the
+    notebook puts on the ladder stays in that folder, which goes away.
+    """
+    with tempfile.TemporaryDirectory() as folder, _environment("LMKIT_RESULTS", folder), warnings.catch_warnings():
         warnings.simplefilter("ignore", SAWarning)  # nbgrader's own queries under SQLAlchemy 2.1
-        _must(_api(course).autograde(assignment, student, force=True), f"autograde {assignment} of {student}")
+        api = _api(course)
+        api.config.KernelManager.transport = "ipc"
+        api.config.KernelManager.ip = str(Path(folder) / "kernel")
+        _must(api.autograde(assignment, student, force=True), f"autograde {assignment} of {student}")
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def feedback(course: Path, assignment: str, student: str) -> None:

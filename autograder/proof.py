@@ -1,5 +1,6 @@
 """Proves the checks: every reference and right variant passes, every wrong one fails where it must, also through nbgrader."""
 
+import os
 import shutil
 import tempfile
 import time
@@ -13,7 +14,7 @@ import nbformat
 from autograder.assemble import Assembled, Exercise, assemble, grade_id
 from autograder.grade import grade
 from autograder.layout import NOTEBOOK, POINTS, Chapter, load
-from autograder.submissions import Answers, checks_of, direct_results, fill, reference_codes, variant_code
+from autograder.submissions import Answers, checks_of, direct_results, fill, quiet, reference_codes, variant_code
 from autograder.variant import Variant, build, load_variants
 from lmkit.check import Result, run_checks
 
@@ -54,7 +55,8 @@ def prove_checks(chapter: Chapter, report: Callable[[Row], None] = lambda row: N
         mine = [variant for variant in variants if variant.exercise == exercise.name]
         for variant in mine:
             start = time.perf_counter()
-            results = run_checks(build(variant, solutions), checks)
+            with quiet():
+                results = run_checks(build(variant, solutions), checks)
             add(_judge_variant(exercise, variant, results, time.perf_counter() - start))
         for kind, least in (("wrong", WRONG_AT_LEAST), ("right", RIGHT_AT_LEAST)):
             have = sum(_kind(variant) == kind for variant in mine)
@@ -70,9 +72,10 @@ def _kind(variant: Variant) -> str:
 
 def _judge_reference(exercise: Exercise, subject: object, checks: list) -> Row:
     start = time.perf_counter()
-    results = run_checks(subject, [check for check in checks if not check.hidden])
-    visible_seconds = time.perf_counter() - start
-    results += run_checks(subject, [check for check in checks if check.hidden])
+    with quiet():
+        results = run_checks(subject, [check for check in checks if not check.hidden])
+        visible_seconds = time.perf_counter() - start
+        results += run_checks(subject, [check for check in checks if check.hidden])
     failed = [result for result in results if not result.passed]
     problem = f"fails {failed[0].name}: {failed[0].message}" if failed else ""
     if not problem and visible_seconds > 2 * VISIBLE_SECONDS:  # twice the budget: these machines are shared
@@ -123,7 +126,7 @@ def planned_answers(chapter: Chapter, assembled: Assembled) -> list[Answers]:
     by_exercise = {name: [variant for variant in variants if variant.exercise == name] for name in names}
     for i in range(max(len(mine) for mine in by_exercise.values())):
         codes = {name: variant_code(reference[name], mine[i]) for name, mine in by_exercise.items() if i < len(mine)}
-        plans.append(Answers(f"variants-{i + 1}", codes))
+        plans.append(Answers(f"variants-{i + 1}", codes, trying=False))
     return plans
 
 
@@ -132,24 +135,13 @@ def prove_notebooks(chapter: Chapter, report: Callable[[NotebookRow], None] = la
 
     A notebook must earn in every cell what its code earns when its checks are called directly.
     """
-    plans = planned_answers(chapter, assemble(chapter))
     rows = []
-    with ProcessPoolExecutor(jobs) as pool:
-        for some in pool.map(_grade_plans, [(chapter, plans[i::jobs]) for i in range(jobs)]):
-            rows += some
-    order = [plan.student for plan in plans]
-    rows.sort(key=lambda row: order.index(row.student))
-    for row in rows:
-        report(row)
+    with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(jobs) as pool:
+        plans = planned_answers(chapter, assemble(chapter))
+        for row in pool.map(_grade_plan, [chapter] * len(plans), plans, [Path(scratch)] * len(plans)):
+            rows.append(row)
+            report(row)
     return rows
-
-
-def _grade_plans(task: tuple[Chapter, list[Answers]]) -> list[NotebookRow]:
-    chapter, plans = task
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "course"
-        _new_course(chapter, folder)
-        return [_grade_plan(chapter, plan, folder) for plan in plans]
 
 
 def _new_course(chapter: Chapter, folder: Path) -> None:
@@ -161,7 +153,10 @@ def _new_course(chapter: Chapter, folder: Path) -> None:
     generate(folder, chapter.name)
 
 
-def _grade_plan(chapter: Chapter, plan: Answers, folder: Path) -> NotebookRow:
+def _grade_plan(chapter: Chapter, plan: Answers, scratch: Path) -> NotebookRow:
+    folder = scratch / str(os.getpid())  # each worker has a course directory, so that none waits for another's gradebook
+    if not folder.exists():
+        _new_course(chapter, folder)
     assembled = assemble(chapter)
     expected = expected_points(chapter, assembled, plan)
     submit(fill(chapter, plan), folder, plan.student, chapter)

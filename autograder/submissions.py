@@ -1,7 +1,9 @@
 """Makes submissions from a release notebook: solved, blank, half solved, or filled with variants."""
 
+import contextlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import nbformat
@@ -18,11 +20,12 @@ _DEFINITION = re.compile(r"^(?:@|def |class )", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Answers:
-    """What a student hands in: exercise -> code (absent: left blank), and whether the written questions are answered."""
+    """What a student hands in."""
 
     student: str
-    codes: Mapping[str, str]
-    written: bool = False
+    codes: Mapping[str, str]  # exercise -> code; absent: left blank
+    written: bool = False  # whether the written questions are answered
+    trying: bool = True  # whether the cells between the exercises, for trying things out, are still there
 
 
 def reference_codes(chapter: Chapter, assembled: Assembled) -> dict[str, str]:
@@ -47,6 +50,9 @@ def fill(chapter: Chapter, answers: Answers) -> NotebookNode:
     for cell in notebook.cells:
         identity = cell.metadata.get("nbgrader", {}).get("grade_id")
         cell.source = codes.pop(identity, cell.source)
+    if not answers.trying:
+        first = next(i for i, cell in enumerate(notebook.cells) if "nbgrader" in cell.metadata)
+        notebook.cells = [c for i, c in enumerate(notebook.cells) if i < first or c.cell_type == "markdown" or "nbgrader" in c.metadata]
     if codes:
         raise CourseError(f"the release of {chapter.name} has no cell {', '.join(sorted(codes))}; assemble it again")
     return notebook
@@ -64,8 +70,15 @@ def direct_results(chapter: Chapter, exercises: list[Exercise], codes: Mapping[s
     An exercise without an answer has no results.
     """
     namespace: dict[str, object] = {"__name__": "submission"}
-    for exercise in exercises:
-        if exercise.name in codes:
-            exec(compile(codes[exercise.name], f"<{exercise.name}>", "exec"), namespace)
     answered = [exercise for exercise in exercises if exercise.name in codes]
-    return {exercise.name: run_checks(namespace[exercise.name], checks_of(chapter, exercise)) for exercise in answered}
+    with quiet():
+        for exercise in answered:
+            exec(compile(codes[exercise.name], f"<{exercise.name}>", "exec"), namespace)
+        return {exercise.name: run_checks(namespace[exercise.name], checks_of(chapter, exercise)) for exercise in answered}
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what answers print: wrong ones warn and complain, and that is not our output."""
+    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        yield
