@@ -269,10 +269,10 @@ def check_continuation_counts(KneserNey):
     )
     others = (
         (0.8 / 8, "must stands after two different tokens, we and they; count the tokens before it, not those after it"),
-        (-0.2 / 8, "a token with the count 0 keeps 0, not -0.5: max(count - D, 0)"),
+        (-0.2 / 8, "a token with the count 0 keeps 0, not -0.5: max(count - discount, 0)"),
     )
     for word, token, want in (("york", 2, 0.1), ("must", 4, 0.225), ("never seen", 6, 0.0375)):
-        what = f"York example, D = 0.5, V = 10: P({token}), token {token} ({word}) after the empty history ()"
+        what = f"York example, discount 0.5, V = 10: P({token}), token {token} ({word}) after the empty history ()"
         _assert_number(what, model.probability((), token), want, slips if token == 2 else others)
 
 
@@ -283,21 +283,21 @@ def check_highest_order(KneserNey):
     slips = (
         (0.55, "york counts 1 after new; the highest order keeps the counts that were given, here 3"),
         (2.5 / 3, "the discount must come back: 0.5 times 1 different follower times P of the order below"),
-        (2.65 / 3, "P of the order below is weighted by D times the number of different followers, 1, not by their total, 3"),
+        (2.65 / 3, "P of the order below is weighted by the discount times the number of different followers, 1, not by their total, 3"),
         (2.55, "divide by the total count after new, 3"),
-        (2.5 / 3 + 0.1, "P of the order below has the weight D times different followers / total, 0.5 / 3"),
+        (2.5 / 3 + 0.1, "P of the order below has the weight discount times different followers / total, 0.5 / 3"),
         ((2.5 + 0.5 * 2.8 / 15) / 3, "P of the order below, P(york), should be 0.1, from continuation counts"),
         (0.1, "this is P(york), of the order below; the bigrams hold the history (1,)"),
         (3.05 / 3, "the discount is not taken off"),
     )
-    negative = tuple((number, "a token with the count 0 keeps 0, not -0.5: max(count - D, 0)") for number in (-0.3875 / 3, -0.45))
+    negative = tuple((number, "a token with the count 0 keeps 0, not -0.5: max(count - discount, 0)") for number in (-0.3875 / 3, -0.45))
     for words, history, token, want in (
         ("york after new", 1, 2, 0.85),
         ("must after new", 1, 4, 0.0375),
         ("must after we", 3, 4, 0.6125),
         ("york after we", 3, 2, 0.05),
     ):
-        what = f"York example, D = 0.5, V = 10: P({token} | {history}), {words},"
+        what = f"York example, discount 0.5, V = 10: P({token} | {history}), {words},"
         _assert_number(what, model.probability((history,), token), want, slips if token == 2 and history == 1 else negative)
 
 
@@ -320,7 +320,7 @@ def check_long_and_unseen_histories(KneserNey):
         ((5, 3, 1), 2, 0.85, "only the last token counts at order 2"),
         ((1, 6), 2, 0.1, "only the last token counts at order 2; it was never seen"),
     ):
-        what = f"York example, D = 0.5, V = 10: P({token} | {history}) ({why})"
+        what = f"York example, discount 0.5, V = 10: P({token} | {history}) ({why})"
         _assert_number(what, _ask(what, model.probability, history, token), want)
     model = KneserNey(_three_tables(), 0.5, 7)
     for history in ((6, 1), (1, 6), (6, 6), (6, 0, 1)):
@@ -344,7 +344,7 @@ def check_three_orders(KneserNey):
         ((0, 0), 3, 0.28),
         ((0, 0), 4, 0.04 / 3),
     ):
-        what = f"orders 1 to 3 of [1, 2], [1, 2], [3, 1, 2], D = 0.5, V = 5: P({token} | {history})"
+        what = f"orders 1 to 3 of [1, 2], [1, 2], [3, 1, 2], discount 0.5, V = 5: P({token} | {history})"
         _assert_number(what, model.probability(history, token), want, slips)
 
 
@@ -356,7 +356,7 @@ def check_sums_to_one(KneserNey):
             model = KneserNey(tables, discount, 7)
             for history in ((), (0,), (1,), (0, 0), (0, 1), (3, 1), (1, 2)):
                 p = [model.probability(history, token) for token in range(7)]
-                what = f"n = {len(tables)}, D = {discount}, V = 7: after {history}"
+                what = f"n = {len(tables)}, discount {discount}, V = 7: after {history}"
                 assert min(p) >= 0, f"{what} token {p.index(min(p))} has the probability {min(p):.4f}, below 0"
                 assert math.isclose(sum(p), 1, rel_tol=_TOLERANCE), f"{what} the probabilities sum to {sum(p):.4f}, expected 1"
 
@@ -366,7 +366,7 @@ def check_one_order_and_input(KneserNey):
     """A single table keeps its counts; the given tables stay as they are"""
     got = KneserNey(_york_tables()[:1], 0.5, 10).probability((), 2)
     slips = ((0.1, "the only table is the highest order: it keeps its counts"),)
-    _assert_number("the unigrams of the York example alone, D = 0.5, V = 10: P(york)", got, 2.8 / 15, slips)
+    _assert_number("the unigrams of the York example alone, discount 0.5, V = 10: P(york)", got, 2.8 / 15, slips)
     tables = [defaultdict(lambda: defaultdict(int), {h: defaultdict(int, f) for h, f in table.items()}) for table in _three_tables()]
     model = KneserNey(tables, 0.5, 5)
     for history in ((0, 1), (4, 1)):
