@@ -26,9 +26,9 @@ quick: environment ## the checks for the loop while writing: no notebooks, no bo
 	@$(BIN)/python -m autograder check --quick
 	@$(BIN)/python -m pytest -q -m "not slow"
 
-lab: environment ## open JupyterLab on the exercise notebooks (your own copies; yours are never overwritten)
+lab: environment ## open JupyterLab on your own copies of the exercise notebooks, which nothing overwrites (LAB="--port 9999" passes options)
 	@$(BIN)/python -m autograder work
-	@cd $(COURSE)/work && ../../../$(BIN)/jupyter lab
+	@cd $(COURSE)/work && ../../../$(BIN)/jupyter lab $(LAB)
 
 clean: ## remove what was built: the book, source/ and release/ (never submissions, grades or your own work)
 	rm -rf book/_build $(COURSE)/source $(COURSE)/release .pytest_cache .ruff_cache .hypothesis build

@@ -127,7 +127,7 @@ def grade_command(
 ) -> None:
     """Grade a class: autograde every submission, write feedback, print a table, export a CSV file."""
     from autograder.assemble import make_release
-    from autograder.grade import Grade, export, grade, students_of
+    from autograder.grade import Grade, export, grade, students_of, whole_class
 
     one = chapter(name)
     make_release([one])
@@ -146,7 +146,7 @@ def grade_command(
 
         grades = grade(one, wanted, report=report)
     path = to or course() / f"{name}.csv"
-    export(grades, path)
+    export(whole_class(one, grades), path)
     table = _table(f"{name}: grades", "student", "status", "points", "of", "")
     for row in grades:
         points = "" if row.points is None else f"{row.points:g}"

@@ -25,7 +25,7 @@ class Grade:
     """What a student got for a chapter."""
 
     student: str
-    status: str  # graded, malformed or failed
+    status: str  # graded, malformed, failed, or ungraded where nobody has tried yet
     points: float | None  # None where it was not graded
     max_points: float
     by_cell: dict[str, float] = field(default_factory=dict)  # grade id -> points
@@ -101,6 +101,20 @@ def read_grade(folder: Path, chapter: Chapter, student: str) -> Grade:
         submission = book.find_submission_notebook(NOTEBOOK, chapter.name, student)
         by_cell = {one.name: float(one.score) for one in submission.grades}
         return Grade(student, "graded", float(submission.score), float(submission.max_score), by_cell, bool(submission.needs_manual_grade))
+
+
+def whole_class(chapter: Chapter, graded: list[Grade], folder: Path | None = None) -> list[Grade]:
+    """The grades just made, and those of everyone else who handed in as they stand in the gradebook, in alphabetical order."""
+    from nbgrader.api import MissingEntry
+
+    folder = folder or course(chapter.root)
+    by_student = {one.student: one for one in graded}
+    for student in set(students_of(chapter, folder)) - set(by_student):
+        try:
+            by_student[student] = read_grade(folder, chapter, student)
+        except MissingEntry:
+            by_student[student] = Grade(student, "ungraded", None, 0.0)
+    return [by_student[student] for student in sorted(by_student)]
 
 
 def export(grades: list[Grade], path: Path) -> None:

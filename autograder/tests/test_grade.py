@@ -12,7 +12,7 @@ from autograder import nbgrader_api
 from autograder.assemble import assemble, make_release
 from autograder.demo import make_class, plan_class
 from autograder.errors import CourseError
-from autograder.grade import Grade, check_submission, export, grade, refuse_visible_solutions, students_of
+from autograder.grade import Grade, check_submission, export, grade, refuse_visible_solutions, students_of, whole_class
 from autograder.layout import ROOT, course
 from autograder.proof import prove_checks, prove_notebooks
 from autograder.submissions import Answers, fill, reference_codes
@@ -86,6 +86,11 @@ def test_a_class_from_demonstration_to_export(toy, tmp_path):
     assert not (feedback / "zoe").exists()
     with nbgrader_api.gradebook(course(toy.root)) as book:
         assert "zoe" not in [student.id for student in book.students]
+    one_again = grade(toy, ["bo-blank"])
+    (course(toy.root) / "submitted" / "zora" / "01_toy").mkdir(parents=True)
+    everyone = whole_class(toy, [*one_again, by_student["zoe"]])
+    assert everyone[:-1] == grades  # grading one student again takes nobody else out of the export
+    assert everyone[-1] == Grade("zora", "ungraded", None, 0.0)
     export(grades, tmp_path / "grades.csv")
     rows = list(csv.DictReader((tmp_path / "grades.csv").open()))
     assert [(row["student"], row["status"]) for row in rows] == [(one.student, one.status) for one in grades]
