@@ -1,5 +1,6 @@
 """The runner of checks: what it prints, what it returns, and what never costs points."""
 
+import linecache
 import math
 import subprocess
 import sys
@@ -25,7 +26,8 @@ def test_a_right_answer_earns_all_points_as_a_plain_float(capsys):
     earned = run("double", {"double": lambda x: 2 * x}, [check_two, check_zero])
     assert earned == 1.5
     assert type(earned) is float
-    assert capsys.readouterr().out.splitlines() == ["✔ passed  Two becomes four  (1 point)", "✔ passed  zero  (0.5 points)"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["✔ passed  Two becomes four  (1 point)", "✔ passed  zero  (0.5 points)", "1.5 of 1.5 points"]
 
 
 def test_a_wrong_answer_keeps_the_points_of_the_checks_that_pass(capsys):
@@ -41,6 +43,40 @@ def test_an_unwritten_answer_says_so(capsys):
 
     assert run("double", {"double": double}, [check_two, check_zero]) == 0.0
     assert "double is not written yet" in capsys.readouterr().out
+
+
+CELL = """
+def helper(x):
+    raise NotImplementedError()
+
+class Model:
+    def score(self, x):
+        return {}[x]
+
+def double(x):
+    return helper(x) if x else Model().score(x)
+
+def half(x):
+    return None
+"""
+
+
+def test_an_error_names_the_students_own_function_and_line():
+    """Cells of a notebook run under file names that hold "ipykernel"; the lines come from linecache, as there."""
+    name = "/tmp/ipykernel_1/1.py"
+    linecache.cache[name] = (len(CELL), None, CELL.splitlines(keepends=True), name)
+    cell = {}
+    exec(compile(CELL, name, "exec"), cell)
+    unwritten, broken = run_checks(cell["double"], [check_two, check_zero])
+    assert unwritten.message == "helper is not written yet"
+    assert broken.message == "Model.score stopped with KeyError: 0, in line 7 of its cell: return {}[x]"
+
+    @visible(points=1)
+    def check_sum(half):
+        assert half(1) + 1 == 2
+
+    unusable = run_checks(cell["half"], [check_sum])[0].message
+    assert unusable.startswith("half took or returned something that the check could not use (TypeError: unsupported operand")
 
 
 def test_a_missing_answer_says_which_cell_to_run(capsys):

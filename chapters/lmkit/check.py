@@ -3,13 +3,16 @@
 import contextlib
 import inspect
 import io
+import linecache
 import math
 import os
 import sys
+import sysconfig
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from traceback import extract_tb
+from traceback import walk_tb
+from types import CodeType
 from typing import Any
 
 Check = Callable[[Any], None]
@@ -71,12 +74,10 @@ def _run_one(subject: object, check: Check) -> Result:
             check(subject)
     except AssertionError as error:
         message = str(error) or f"{check.__name__} failed"
-    except NotImplementedError:
-        message = f"{check.exercise} is not written yet"
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # also SystemExit: a stray exit() costs one check, not the cell
-        message = f"{check.exercise} stopped with {_short(type(error).__name__, error)}{_where(error)}"
+        message = _explain(error, check)
     return Result(check.__name__, _title(check), check.points, not message, message)
 
 
@@ -85,20 +86,28 @@ def _title(check: Check) -> str:
     return first_line.rstrip(".") or check.__name__.removeprefix("check_").replace("_", " ")
 
 
-def _short(kind: str, error: BaseException) -> str:
-    text = str(error)
-    text = text if len(text) <= 300 else text[:300] + " …"
-    return f"{kind}: {text}" if text else kind
-
-
-def _where(error: BaseException) -> str:
-    """The line of the student's own cell in which the error arose, if it arose there."""
-    frames = [frame for frame in extract_tb(error.__traceback__) if "ipykernel" in frame.filename or "<ipython" in frame.filename]
-    frames = [frame for frame in frames if not frame.name.startswith("check_") and frame.name != "<module>"]
+def _explain(error: BaseException, check: Check) -> str:
+    """What went wrong, and where: in a function of the student's cells, if the error arose there or below it."""
+    kind, text = type(error).__name__, str(error)
+    short = f"{kind}: {text[:300]}{' …' if len(text) > 300 else ''}" if text else kind
+    frames = _answer_frames(error, check)
     if not frames:
-        return ""
-    last = frames[-1]
-    return f", in line {last.lineno} of its cell: {(last.line or '').strip()}"
+        if isinstance(error, NotImplementedError):
+            return f"{check.exercise} is not written yet"
+        return f"{check.exercise} took or returned something that the check could not use ({short})"
+    code, line = frames[-1]
+    if isinstance(error, NotImplementedError):
+        return f"{code.co_qualname} is not written yet"
+    source = linecache.getline(code.co_filename, line).strip()
+    return f"{code.co_qualname} stopped with {short}{f', in line {line} of its cell: {source}' if source else ''}"
+
+
+def _answer_frames(error: BaseException, check: Check) -> list[tuple[CodeType, int]]:
+    """The code and line of every call on the way to the error that is neither ours, nor a check's, nor a library's."""
+    others = {__file__, inspect.getfile(check)}
+    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    calls = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
+    return [call for call in calls if call[0].co_filename not in others and not call[0].co_filename.startswith((*libraries, "<frozen"))]
 
 
 def run(name: str, namespace: Mapping[str, object], checks: Sequence[Check]) -> float:
@@ -113,16 +122,20 @@ def run(name: str, namespace: Mapping[str, object], checks: Sequence[Check]) -> 
             print(f"{name} is not defined: run the cell above that defines it, and mend the error that it shows, if any")
             return 0.0
         results = run_checks(namespace[name], checks)
+        total = float(sum(result.points for result in results))
+        earned = min(float(sum(result.earned for result in results)), total)
         for result in results:
             print(_line(result))
-        if not checks:
-            print("nothing to check here; further checks run when the work is graded")
-    total = sum(result.points for result in results)
-    return min(float(sum(result.earned for result in results)), total)
+        print(f"{earned:g} of {_points(total)}")
+    return earned
+
+
+def _points(number: float) -> str:
+    return f"{number:g} point{'' if number == 1 else 's'}"
 
 
 def _line(result: Result) -> str:
-    worth = f"{result.points:g} point{'' if result.points == 1 else 's'}"
+    worth = _points(result.points)
     if result.passed:
         return f"✔ passed  {result.title}  ({worth})"
     return f"✘ failed  {result.title}  ({worth})\n          {result.message}"
