@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from autograder.errors import CourseError
 from autograder.layout import NOTEBOOK, POINTS, Chapter, course
 from autograder.sources import BEGIN, END, ModuleSource, merge_imports
+from lmkit.cache import write_whole
 
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _HEADING = re.compile(r"^#{1,6} .*$", re.MULTILINE)
@@ -267,10 +268,7 @@ def write_source(chapter: Chapter) -> bool:
     text = nbformat.writes(assembled.notebook) + "\n"
     if chapter.source.exists() and chapter.source.read_text(encoding="utf-8") == text:
         return False
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = chapter.source.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(chapter.source)
+    write_whole(chapter.source, text)
     return True
 
 

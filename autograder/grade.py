@@ -5,6 +5,7 @@ reason and changes nothing for the others.
 """
 
 import csv
+import io
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ import nbformat
 
 from autograder.errors import CourseError
 from autograder.layout import NOTEBOOK, Chapter, course
+from lmkit.cache import write_whole
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,14 @@ def whole_class(chapter: Chapter, graded: list[Grade], folder: Path | None = Non
 def export(grades: list[Grade], path: Path) -> None:
     """Write a CSV file: a row a student, with the status; no points where there is no grade."""
     cells = sorted({cell for grade in grades for cell in grade.by_cell})
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["student", "status", "points", "max_points", "needs_person", *cells])
-        for grade in grades:
-            points = "" if grade.points is None else f"{grade.points:g}"
-            row = [grade.student, grade.status, points, f"{grade.max_points:g}", "yes" if grade.needs_person else "no"]
-            writer.writerow(row + [f"{grade.by_cell[cell]:g}" if cell in grade.by_cell else "" for cell in cells])
-    partial.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["student", "status", "points", "max_points", "needs_person", *cells])
+    for grade in grades:
+        points = "" if grade.points is None else f"{grade.points:g}"
+        row = [grade.student, grade.status, points, f"{grade.max_points:g}", "yes" if grade.needs_person else "no"]
+        writer.writerow(row + [f"{grade.by_cell[cell]:g}" if cell in grade.by_cell else "" for cell in cells])
+    try:
+        write_whole(path, text.getvalue())
+    except OSError as error:
+        raise CourseError(f"{path} cannot be written ({error.strerror}): name another file with --to") from None

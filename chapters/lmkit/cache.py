@@ -87,18 +87,28 @@ def _lock(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write to a temporary file beside `path`, then rename: a reader sees the whole file or none."""
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise _unwritable(path.parent, error) from None
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file beside `path` and rename it: who reads sees the old file or the new one, whole. Text is written as UTF-8.
+
+    Folders that are missing are made. Errors: OSError; then `path` is as it was, and nothing is left beside it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
-            file.write(data)
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as error:
-        raise _unwritable(path.parent, error) from None
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import html
 import io
@@ -10,7 +9,6 @@ import json
 import operator
 import os
 import re
-import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lmkit.cache import cache_dir
+from lmkit.cache import cache_dir, write_whole
 from lmkit.errors import LmkitError
 
 KEYS = ("model", "bits_per_byte", "perplexity", "parameters", "train_seconds", "made_by")
@@ -193,16 +191,8 @@ def _read(path: Path) -> dict:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write beside the target, then rename: whoever reads the folder sees the old row or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        write_whole(path, text)
     except OSError as error:
         raise LmkitError(
             f"the result {path} cannot be written ({error.strerror}): set the environment variable LMKIT_RESULTS to a folder that can be"

@@ -1,13 +1,12 @@
 """The n-gram model that later chapters compare with and mix in: sorted arrays of counts, smoothed, a whole text at a time."""
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from lmkit.cache import write_whole
 from lmkit.errors import LmkitError
 
 SMOOTHING = (
@@ -15,7 +14,7 @@ SMOOTHING = (
     "interpolated",  # a fixed mixture of maximum-likelihood estimates, `weights`: uniform, order 1, 2, …; orders that never saw their
     # history are left out and the other weights scaled up to one (Jelinek and Mercer 1980)
     "absolute",  # interpolated absolute discounting with one discount (Ney, Essen and Kneser 1994)
-    "kneser-ney",  # the same with continuation counts in the lower orders (Chen and Goodman 1999, equations 15 to 18)
+    "kneser-ney",  # the same with continuation counts in the lower orders (Kneser and Ney 1995; interpolated: Chen and Goodman 1999)
 )
 
 
@@ -110,7 +109,7 @@ class NgramModel:
         """
         if self.smoothing not in ("absolute", "kneser-ney"):
             raise LmkitError(f"an ARPA file holds back-off models: use smoothing 'absolute' or 'kneser-ney', not {self.smoothing!r}")
-        _write_whole(Path(path), _arpa_lines(self))
+        write_whole(Path(path), "".join(_arpa_lines(self)))
 
 
 def _check_settings(model: NgramModel) -> None:
@@ -217,17 +216,6 @@ def _draw(p: np.ndarray, temperature: float, generator: np.random.Generator) -> 
         scores = np.log(p) / temperature
     heights = np.cumsum(np.exp(scores - scores.max()))
     return int(np.searchsorted(heights, generator.random() * heights[-1], side="right"))
-
-
-def _write_whole(path: Path, lines: Iterator[str]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="ascii") as file:
-            file.writelines(lines)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _arpa_lines(model: NgramModel) -> Iterator[str]:

@@ -36,6 +36,7 @@ DARK_BRIGHTNESS = 1.25
 WEIGHTS = ListedColormap([to_rgba(BLUE, (i / 255) ** 0.7) for i in range(256)], "weights")  # from the page, whatever its colour, to blue
 
 WIDTH, HEIGHT = 6.4, 3.8  # inches of 96 pixels on a page
+NARROW = 4.6  # a width at which the letters are still readable when a phone shrinks the figure: stack panels, do not put them side by side
 STYLE = {
     "figure.figsize": (WIDTH, HEIGHT),
     "figure.dpi": 144,  # of PNG files, and of pictures within SVG files
