@@ -145,7 +145,8 @@ def _html_row(row: dict, length: float) -> str:
 
 def _html_cell(tag: str, content: str, column: int, scope: str = "") -> str:
     side = "right" if 0 < column < 5 else "left"  # numbers stand at the right
-    return f'<{tag}{scope} style="text-align:{side};padding:.3em .6em">{content}</{tag}>'
+    width = "min-width:9em;" if column == 0 else "white-space:nowrap;" if tag == "td" and side == "right" else ""
+    return f'<{tag}{scope} style="{width}text-align:{side};padding:.3em .6em">{content}</{tag}>'
 
 
 def _duration(seconds: float) -> str:
