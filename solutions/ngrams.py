@@ -9,7 +9,7 @@ History = tuple[int, ...]
 Counts = dict[History, dict[int, int]]  # history -> token -> count
 
 
-def count_ngrams(paragraphs: Sequence[Sequence[int]], n: int, end: int) -> Counts:
+def count_ngrams(paragraphs: list[list[int]], n: int, end: int) -> Counts:
     """Count how often each token follows each history of n - 1 tokens.   n >= 1 -> history -> token -> count
 
     A paragraph is a list of token ids without its end token; it may be empty. It is read as n - 1 end tokens, its own
@@ -32,7 +32,7 @@ def add_k_probability(counts: Counts, history: History, token: int, k: float, V:
 
     (count of the token after the history + k) / (count of all tokens after the history + k V).
     With k = 0 this is the maximum-likelihood estimate. A history never seen then gives 0 / 0, which we define as 0.0.
-    The history is a key of the table as it stands; the end token is one of the V tokens.
+    The history is a key of the table as it stands, neither cut nor padded; the end token is one of the V tokens.
     `counts` stays as it is: looking up what is not there adds nothing. Source: Jurafsky and Martin, chapter 3.
     """
     followers = counts.get(history, {})
@@ -106,7 +106,7 @@ def perplexity_and_bits_per_byte(log_probs: Sequence[float], n_bytes: int) -> tu
 
     Returns (perplexity, bits per byte), two floats. Perplexity: e to the power of minus the mean log-probability of a
     token. Bits per byte: minus the sum of the base-2 logarithms, divided by the bytes of the text.
-    A token of probability 0 (log-probability -inf) makes both infinite.
+    A token of probability 0 (log-probability -inf) makes both infinite; a perplexity too large for a float may be inf too.
     """
     total = -float(sum(log_probs))
     per_token = total / len(log_probs)
@@ -116,7 +116,7 @@ def perplexity_and_bits_per_byte(log_probs: Sequence[float], n_bytes: int) -> tu
 
 def generate(
     next_probabilities: Callable[[History], np.ndarray],
-    prompt: Sequence[int],
+    prompt: list[int],
     max_tokens: int,
     temperature: float,
     end: int,
@@ -153,13 +153,13 @@ class LanguageModel:
     only, never on those after it, nor on what was scored before. No token has probability 0.
     """
 
-    def __init__(self, paragraphs: Sequence[Sequence[int]], V: int, end: int):
+    def __init__(self, paragraphs: list[list[int]], V: int, end: int):
         """Train.   paragraphs: token ids without end tokens; takes at most 60 seconds on the training text"""
         self.V, self.end, self.n = V, end, 4
         tables = [count_ngrams(paragraphs, order, end) for order in range(1, self.n + 1)]
         self.model = KneserNey(tables, discount=0.75, V=V)
 
-    def log_probs(self, paragraph: Sequence[int]) -> list[float]:
+    def log_probs(self, paragraph: list[int]) -> list[float]:
         """Natural log-probability of each token and of the end token behind the last: len(paragraph) + 1 floats, list or array."""
         padding = [self.end] * (self.n - 1)
         tokens = [*padding, *paragraph, self.end]
