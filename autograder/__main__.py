@@ -25,7 +25,7 @@ app = typer.Typer(
     "A first tour:  [cyan]assemble[/cyan] makes the notebooks;  [cyan]demo[/cyan] --students 6 02_ngrams invents a class;  "
     "[cyan]grade[/cyan] 02_ngrams grades it.",
 )
-out = Console(highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)  # a log is wider than a terminal
 ChapterName = Annotated[str, typer.Argument(metavar="CHAPTER", help="A folder of chapters/, such as 02_ngrams.")]
 ChapterNames = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]...", help="Chapters, such as 02_ngrams; all of them if none.")]
 

@@ -175,7 +175,8 @@ class _Assembler:
             if isinstance(self.solutions.definitions[other], ast.FunctionDef | ast.ClassDef):
                 raise CourseError(f"{self.chapter.name}: {name} uses {other}, which no cell above it defines; add a cell `:given:` for it")
         aliases = [self.solutions.segment(self.solutions.definitions[other]) for other in definitions]
-        return "\n\n".join(part for part in ("\n".join(imports), "\n".join(aliases), "\n" + text if imports else text) if part)
+        above = "\n\n".join("\n".join(part) for part in (imports, aliases) if part)
+        return f"{above}\n\n\n{text}" if above else text
 
     def _check_text(self, exercise: str, part: str, names: tuple[str, ...], points: float) -> str:
         imports, definitions = self.checks.needs(*names)

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import sysconfig
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,11 @@ def _line(result: Result) -> str:
     worth = _points(result.points)
     if result.passed:
         return f"✔ passed  {result.title}  ({worth})"
-    return f"✘ failed  {result.title}  ({worth})\n          {result.message}"
+    margin = " " * 10
+    lines = textwrap.wrap(
+        result.message, 100, initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join([f"✘ failed  {result.title}  ({worth})", *lines])
 
 
 @contextlib.contextmanager
