@@ -1,6 +1,5 @@
 """The command line: python -m autograder COMMAND."""
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from autograder.errors import CourseError
 from autograder.layout import ROOT, Chapter, chapter, chapters, course
+from lmkit.cache import write_whole
 from lmkit.errors import LmkitError
 
 app = typer.Typer(
@@ -168,8 +168,7 @@ def work_command() -> None:
     for one in chapters():
         mine = course() / "work" / one.name / one.release.name
         if not mine.exists():
-            mine.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(one.release, mine)
+            write_whole(mine, one.release.read_bytes())
         out.print(mine.relative_to(ROOT))
 
 
@@ -191,7 +190,9 @@ def main(run: Callable[[], None] = app) -> None:
     """Run the command line; what goes wrong is one sentence on standard error and exit status 2, never a traceback."""
     try:
         run()
-    except LmkitError as error:
+    except (LmkitError, OSError) as error:
+        if isinstance(error, OSError):
+            error = f"{error.filename or 'a file'} cannot be used ({error.strerror}); mend that and run the command again"
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {_plain(str(error))}")
         sys.exit(2)
 

@@ -154,6 +154,8 @@ class _Assembler:
         return Exercise(name, method, tuple(visible), tuple(hidden), sum(visible.values()), sum(hidden.values()))
 
     def _written(self, slug: str) -> None:
+        if slug in self.out.written:
+            raise CourseError(f"{self.chapter.name}: {slug} stands twice in exercises.md; each written question has its own name")
         if slug not in self.written:
             raise CourseError(f"{self.chapter.written.name} has no section {slug!r}, which exercises.md names")
         answer = self.written[slug]
@@ -233,6 +235,8 @@ def read_written(path: Path) -> dict[str, Written]:
         match = re.fullmatch(r"(?P<slug>\S+) \((?P<points>[\d.]+) points?\)\s*", heading)
         if not match or not body.strip():
             raise CourseError(f"solutions/{path.name}: '## {heading}' must read '## slug (2 points)' and have an answer below it")
+        if match["slug"] in answers:
+            raise CourseError(f"solutions/{path.name}: '## {match['slug']}' stands twice; each written question has its own name")
         answers[match["slug"]] = Written(float(match["points"]), body.strip())
     return answers
 
@@ -246,7 +250,8 @@ def _checks_by_exercise(checks: ModuleSource) -> dict[str, dict[str, tuple[str, 
             if kind not in ("visible", "hidden"):
                 continue
             arguments = [keyword.value for keyword in decorator.keywords] + decorator.args
-            if len(arguments) != 1 or not isinstance(arguments[0], ast.Constant) or len(node.args.args) != 1:
+            numbers = [argument.value for argument in arguments if isinstance(argument, ast.Constant)]
+            if len(arguments) != 1 or not numbers or not isinstance(numbers[0], int | float) or len(node.args.args) != 1:
                 raise CourseError(f"{checks.path.name}: {name} needs @{kind}(points=number) and one argument, named after its exercise")
             found.setdefault(node.args.args[0].arg, {})[name] = (kind, float(arguments[0].value))
     return found
@@ -269,6 +274,10 @@ def write_source(chapter: Chapter) -> bool:
     text = nbformat.writes(assembled.notebook) + "\n"
     if chapter.source.exists() and chapter.source.read_text(encoding="utf-8") == text:
         return False
+    from autograder.nbgrader_api import refuse_new_cells  # nbgrader takes more than a second to import
+
+    cells = [cell.metadata["nbgrader"] for cell in assembled.notebook.cells if "nbgrader" in cell.metadata]
+    refuse_new_cells(course(chapter.root), chapter.name, {cell["grade_id"] for cell in cells if cell["grade"]})
     write_whole(chapter.source, text)
     return True
 
@@ -284,8 +293,12 @@ def make_release(wanted: Iterable[Chapter], force: bool = False) -> list[str]:
     for chapter in wanted:
         stale = write_source(chapter)
         if stale or force or not chapter.release.exists():
-            generate(course(chapter.root), chapter.name)
-            _check_release(chapter)
+            try:
+                generate(course(chapter.root), chapter.name)
+                _check_release(chapter)
+            except BaseException:
+                chapter.source.unlink()  # so that the next time does not take the old release for a new one
+                raise
             changed.append(chapter.name)
     return changed
 

@@ -52,8 +52,9 @@ def make_class(chapter: Chapter, students: int, folder: Path | None = None) -> l
     wanted = {one.student: nbformat.writes(fill(chapter, one.answers)) for one in planned}
     paths = {student: folder / "submitted" / student / chapter.name / f"{NOTEBOOK}.ipynb" for student in wanted}
     for student, path in paths.items():
-        if path.parent.exists() and (not path.exists() or path.read_text(encoding="utf-8").strip() != wanted[student].strip()):
-            raise CourseError(f"{student} has another submission of {chapter.name} already; move course/submitted/{student} away first")
+        if path.exists() and path.read_text(encoding="utf-8").strip() != wanted[student].strip():
+            advice = f"move autograder/course/submitted/{student} away first"
+            raise CourseError(f"{student} has another submission of {chapter.name} already; {advice}")
     for one in planned:
         if not paths[one.student].exists():
             submit(nbformat.reads(wanted[one.student], as_version=4), folder, one.student, chapter)

@@ -50,17 +50,35 @@ def refuse_visible_solutions() -> None:
         raise CourseError("a submission could import the package `solutions` and score full marks; take the repository off PYTHONPATH")
 
 
-def check_submission(path: Path) -> str:
-    """Why a submitted file cannot be graded, in one sentence; empty where it can."""
-    if not path.exists():
-        return f"there is no {path.name} in {path.parent.parent.name}/{path.parent.name}; ask for the file"
+def check_submission(path: Path, release: Path | None = None) -> str:
+    """Why a submitted file cannot be graded, in one sentence; empty where it can.
+
+    release: the notebook that was handed out. Without its cells, nbgrader would find no work, and give 0 points.
+    """
+    student = path.parent.parent.name
     try:
-        notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
+        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
         nbformat.validate(notebook)
-    except (ValueError, TypeError, AttributeError, KeyError, nbformat.ValidationError) as error:
+    except FileNotFoundError:
+        return f"there is no {path.name} in {student}/{path.parent.name}; ask for the file"
+    except OSError as error:
+        return f"{path.name} of {student} cannot be read ({error.strerror}); ask for the file again"
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, nbformat.ValidationError) as error:
         reason = "not JSON" if isinstance(error, json.JSONDecodeError | nbformat.reader.NotJSONError) else "not a valid notebook"
-        return f"{path.name} of {path.parent.parent.name} is {reason}; ask for the file again, saved by Jupyter"
+        return f"{path.name} of {student} is {reason}; ask for the file again, saved by Jupyter"
+    if release is not None:
+        wanted, found = sorted(_grade_ids(nbformat.read(release, as_version=4))), sorted(_grade_ids(notebook))
+        if wanted != found:
+            lost = sorted(set(wanted) - set(found)) or sorted(cell for cell in set(found) if found.count(cell) != wanted.count(cell))
+            which = f"lacks cells of the release, or has them twice ({', '.join(lost[:3])})"
+            return f"{path.name} of {student} {which}; ask for the work in a fresh copy of the notebook"
     return ""
+
+
+def _grade_ids(notebook: nbformat.NotebookNode) -> list[str]:
+    """The ids of a notebook's solution and check cells."""
+    marked = [cell.metadata.get("nbgrader") for cell in notebook.cells]
+    return [str(mark["grade_id"]) for mark in marked if isinstance(mark, dict) and "grade_id" in mark]
 
 
 def grade(
@@ -77,11 +95,12 @@ def grade(
 
     folder = folder or course(chapter.root)
     refuse_visible_solutions()
-    if not (folder / "release" / chapter.name / f"{NOTEBOOK}.ipynb").exists():
+    release = folder / "release" / chapter.name / f"{NOTEBOOK}.ipynb"
+    if not release.exists():
         raise CourseError(f"{chapter.name} has no release; make it with: python -m autograder assemble {chapter.name}")
     grades = []
     for student in students:
-        problem = check_submission(folder / "submitted" / student / chapter.name / f"{NOTEBOOK}.ipynb")
+        problem = check_submission(folder / "submitted" / student / chapter.name / f"{NOTEBOOK}.ipynb", release)
         if problem:
             grades.append(Grade(student, "malformed", None, 0.0, message=problem))
         else:

@@ -1,6 +1,7 @@
 """The few calls that we make to nbgrader, with its failures turned into one sentence each."""
 
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -11,12 +12,13 @@ from pathlib import Path
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
-from sqlalchemy.exc import SAWarning
+from sqlalchemy.exc import SAWarning, SQLAlchemyError
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder.errors import CourseError
 from autograder.layout import NOTEBOOK
 
+_EXCEPTION = re.compile(r"[\w.]*(?:Error|Exception|Entry|TooOld|TooNew)\b.*:|KeyboardInterrupt")
 CONFIG = Path(__file__).with_name("nbgrader_config.py")
 
 
@@ -51,33 +53,38 @@ def link_config(course: Path) -> None:
 
 
 def _must(result: dict, doing: str) -> None:
-    if not result["success"]:
-        lines = [line for line in (result.get("error") or result.get("log") or "").splitlines() if line.strip()]
-        raise CourseError(f"nbgrader failed in {doing}: {lines[-1] if lines else 'it gave no reason'}")
+    if result["success"]:
+        return
+    log, _, _ = (result.get("log") or "").partition("There was an error processing assignment '")
+    lines = [line.strip() for text in (result.get("error") or "", log) for line in text.splitlines() if line.strip()]
+    if any(line.startswith("KeyboardInterrupt") for line in lines):
+        raise KeyboardInterrupt  # nbgrader catches it with everything else
+    reasons = [line for line in lines if _EXCEPTION.match(line) and "Please see the" not in line]
+    raise CourseError(f"nbgrader failed in {doing}: {(reasons or lines or ['it gave no reason'])[-1]}")
 
 
 def generate(course: Path, assignment: str) -> None:
     """`nbgrader generate_assignment --force`: source/ -> release/, and the cells into the gradebook.
 
-    nbgrader empties `release/` before it finds that submissions forbid new graded cells; so this is found out first.
+    Ask `refuse_new_cells` first: nbgrader empties `release/` before it finds that submissions forbid new graded cells.
     """
     api = _api(course)
-    _refuse_new_cells(course, assignment)
     _must(api.generate_assignment(assignment, force=True), f"generate_assignment {assignment}")
 
 
-def _refuse_new_cells(course: Path, assignment: str) -> None:
-    import nbformat
+def refuse_new_cells(course: Path, assignment: str, wanted: set[str]) -> None:
+    """Raise CourseError where there are submissions, and the graded cells would be others than those released.
 
-    source = nbformat.read(course / "source" / assignment / f"{NOTEBOOK}.ipynb", as_version=4)
-    cells = [cell.metadata["nbgrader"] for cell in source.cells if "nbgrader" in cell.metadata]
-    wanted = {cell["grade_id"] for cell in cells if cell["grade"]}
+    wanted: the grade ids of the new source.
+    """
+    if not (course / "gradebook.db").exists():
+        return
     with gradebook(course) as book:
         try:
             known = book.find_notebook(NOTEBOOK, assignment)
         except MissingEntry:
             return
-        if not book.assignment_submissions(assignment):
+        if not book.assignment_submissions(assignment) and not any(course.glob(f"submitted/*/{assignment}")):
             return
         changed = wanted ^ {cell.name for cell in known.grade_cells}
     if changed:
@@ -124,5 +131,9 @@ def feedback(course: Path, assignment: str, student: str) -> None:
 def gradebook(course: Path) -> Iterator[Gradebook]:
     """The course's gradebook, closed at the end."""
     config: Config = _api(course).config
-    with Gradebook(CourseDirectory(config=config).db_url, config.CourseDirectory.course_id) as book:
-        yield book
+    try:
+        with Gradebook(CourseDirectory(config=config).db_url, config.CourseDirectory.course_id) as book:
+            yield book
+    except SQLAlchemyError as error:
+        reason = str(error).splitlines()[0]
+        raise CourseError(f"the gradebook {course / 'gradebook.db'} cannot be used ({reason}): restore it from a copy, or wait") from None

@@ -12,10 +12,12 @@ from pathlib import Path
 import nbformat
 
 from autograder.assemble import Assembled, Exercise, assemble, grade_id
+from autograder.errors import CourseError
 from autograder.grade import grade
 from autograder.layout import NOTEBOOK, POINTS, Chapter, load
 from autograder.submissions import Answers, checks_of, direct_results, fill, quiet, reference_codes, variant_code
 from autograder.variant import Variant, build, load_variants
+from lmkit.cache import write_whole
 from lmkit.check import Result, run_checks
 
 WRONG_AT_LEAST, RIGHT_AT_LEAST = 3, 1  # variants of an exercise
@@ -198,8 +200,9 @@ def assembled_written(chapter: Chapter, assembled: Assembled) -> dict[str, float
 def submit(notebook: nbformat.NotebookNode, folder: Path, student: str, chapter: Chapter) -> Path:
     """Write a submission into a course directory, where there is none of that student yet."""
     path = folder / "submitted" / student / chapter.name / f"{NOTEBOOK}.ipynb"
-    path.parent.mkdir(parents=True, exist_ok=False)
-    nbformat.write(notebook, path)
+    if path.exists():
+        raise CourseError(f"{student} has a submission of {chapter.name} already, and it is kept: {path}")
+    write_whole(path, nbformat.writes(notebook) + "\n")
     return path
 
 

@@ -118,9 +118,66 @@ def test_new_graded_cells_are_refused_before_the_release_is_emptied(toy):
     grade(toy, students_of(toy))
     replace(toy.exercises, "toy.why", "toy.whence")
     replace(toy.written, "## why", "## whence")
-    with pytest.raises(CourseError, match="has submissions, and toy-whence, toy-why would come or go"):
-        make_release([toy])
+    for _ in range(2):  # a refusal is not forgotten
+        with pytest.raises(CourseError, match="has submissions, and toy-whence, toy-why would come or go"):
+            make_release([toy])
     assert toy.release.exists()
+
+
+@pytest.mark.slow
+def test_submissions_that_nobody_graded_yet_hold_the_cells_too(toy):
+    make_release([toy])
+    make_class(toy, 1)
+    replace(toy.exercises, "toy.why", "toy.whence")
+    replace(toy.written, "## why", "## whence")
+    with pytest.raises(CourseError, match="has submissions"):
+        make_release([toy])
+
+
+@pytest.mark.slow
+def test_a_release_that_failed_is_made_again(toy, monkeypatch):
+    def interrupted(course, assignment):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nbgrader_api, "generate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make_release([toy])
+    assert make_release([toy]) == ["01_toy"]
+
+
+def test_an_interrupt_in_nbgrader_stops_the_grading():
+    with pytest.raises(KeyboardInterrupt):
+        nbgrader_api._must({"success": False, "error": "Traceback …\n  File …\nKeyboardInterrupt\n"}, "autograde")
+    told = "Traceback\nValueError: the reason\n[ERROR] There was an error processing assignment 'x'\n"
+    error = "nbgrader.NbGraderException: Please see the the above traceback"
+    with pytest.raises(CourseError, match="nbgrader failed in autograde: ValueError: the reason"):
+        nbgrader_api._must({"success": False, "log": told, "error": error}, "autograde")
+
+
+@pytest.mark.slow
+def test_a_damaged_gradebook_is_named(toy):
+    make_release([toy])
+    make_class(toy, 1)
+    (course(toy.root) / "gradebook.db").write_bytes(b"this is no database, and long enough to be read as one" * 100)
+    with pytest.raises(CourseError, match=r"the gradebook .*gradebook\.db cannot be used"):
+        whole_class(toy, [])
+
+
+def test_a_notebook_that_lost_its_check_cells_is_not_graded_as_0(toy):
+    make_release([toy])
+    notebook = fill(toy, Answers("sam", {}))
+    path = course(toy.root) / "submitted" / "sam" / "01_toy" / "exercises.ipynb"
+    path.parent.mkdir(parents=True)
+    nbformat.write(notebook, path)
+    assert check_submission(path, toy.release) == ""
+    hidden = next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == "toy-double-hidden")
+    notebook.cells.append(hidden)
+    nbformat.write(notebook, path)
+    assert "has them twice (toy-double-hidden)" in check_submission(path, toy.release)
+    notebook.cells = [cell for cell in notebook.cells if cell is not hidden]
+    nbformat.write(notebook, path)
+    assert "lacks cells of the release, or has them twice (toy-double-hidden)" in check_submission(path, toy.release)
 
 
 @pytest.mark.slow
@@ -156,6 +213,8 @@ def test_a_submission_that_differs_is_never_overwritten(toy, tmp_path):
         ("this is no notebook", "exercises.ipynb of sam is not JSON"),
         ('{"cells": 3}', "exercises.ipynb of sam is not a valid notebook"),
         ("[]", "exercises.ipynb of sam is not a valid notebook"),
+        ("[" * 200_000, "exercises.ipynb of sam is not"),
+        ("\N{ZERO WIDTH NO-BREAK SPACE}{}", "exercises.ipynb of sam is not"),
         ("\xff", "exercises.ipynb of sam is not"),
     ],
 )
@@ -163,7 +222,7 @@ def test_what_cannot_be_graded_is_told_in_a_sentence(tmp_path, content, reason):
     path = tmp_path / "sam" / "01_toy" / "exercises.ipynb"
     path.parent.mkdir(parents=True)
     if content is not None:
-        path.write_bytes(content.encode("latin-1"))
+        path.write_bytes(content.encode("latin-1" if content == "\xff" else "utf-8"))
     assert check_submission(path).startswith(reason)
 
 
