@@ -20,22 +20,12 @@ from autograder.inspection import inspect
 from autograder.layout import ROOT, chapters
 from autograder.leaks import find_leaks
 from autograder.pages import Page, environment_digest, run_pages
+from autograder.tests.conftest import HEADER
 
-HEADER = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-"""
 LESSON = (
     HEADER
-    + """# Toy n-grams
+    + """
+# Toy n-grams
 
 A {term}`token` follows its {term}`history`; see {ref}`the figure <fig-toy>`, {numref}`fig-toy`, {eq}`eq-toy`
 and the [exercises](exercises.md).
