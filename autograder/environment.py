@@ -12,7 +12,7 @@ import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-EXTRAS = "book,grade,test"
+EXTRAS = "book,grade,scale,test"
 OPTIONAL = "judge"  # compiled at installation: left out, with a word, where it cannot be
 
 
