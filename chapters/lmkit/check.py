@@ -13,10 +13,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from traceback import walk_tb
-from types import CodeType
 from typing import Any
 
+from lmkit.subject import SubjectGone
+
 Check = Callable[[Any], None]
+NOT_DEFINED = "{} is not defined: run the cell above that defines it, and mend the error that it shows, if any"
+_OURS = ("lmkit.", "autograder.bridge.", "autograder.checks.")
 
 
 def visible(points: float) -> Callable[[Check], Check]:
@@ -75,11 +78,16 @@ def _run_one(subject: object, check: Check) -> Result:
             check(subject)
     except AssertionError as error:
         message = str(error) or f"{check.__name__} failed"
-    except (KeyboardInterrupt, GeneratorExit):
+    except (KeyboardInterrupt, GeneratorExit, SubjectGone):
         raise
     except BaseException as error:  # also SystemExit: a stray exit() costs one check, not the cell
         message = _explain(error, check)
     return Result(check.__name__, _title(check), check.points, not message, message)
+
+
+def failed(check: Check, message: str) -> Result:
+    """The result of a check that could not even run."""
+    return Result(check.__name__, _title(check), check.points, False, message)
 
 
 def _title(check: Check) -> str:
@@ -91,24 +99,31 @@ def _explain(error: BaseException, check: Check) -> str:
     """What went wrong, and where: in a function of the student's cells, if the error arose there or below it."""
     kind, text = type(error).__name__, str(error)
     short = f"{kind}: {text[:300]}{' …' if len(text) > 300 else ''}" if text else kind
-    frames = _answer_frames(error, check)
-    if not frames:
+    calls = answer_calls(error, inspect.getfile(check))
+    if not calls:
         if isinstance(error, NotImplementedError):
             return f"{check.exercise} is not written yet"
         return f"{check.exercise} took or returned something that the check could not use ({short})"
-    code, line = frames[-1]
+    name, line, source = calls[-1]
     if isinstance(error, NotImplementedError):
-        return f"{code.co_qualname} is not written yet"
-    source = linecache.getline(code.co_filename, line).strip()
-    return f"{code.co_qualname} stopped with {short}{f', in line {line} of its cell: {source}' if source else ''}"
+        return f"{name} is not written yet"
+    return f"{name} stopped with {short}{f', in line {line} of its cell: {source}' if source else ''}"
 
 
-def _answer_frames(error: BaseException, check: Check) -> list[tuple[CodeType, int]]:
-    """The code and line of every call on the way to the error that is neither ours, nor a check's, nor a library's."""
-    others = {__file__, inspect.getfile(check)}
-    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    calls = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
-    return [call for call in calls if call[0].co_filename not in others and not call[0].co_filename.startswith((*libraries, "<frozen"))]
+def answer_calls(error: BaseException, check_file: str = "") -> list[tuple[str, int, str]]:
+    """The calls on the way to an error that are neither ours, nor a check's, nor a library's: function, line, its source.
+
+    An error that comes from another process brings its own list.
+    """
+    if (told := getattr(error, "answer_calls", None)) is not None:
+        return told
+    libraries = (*(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")), "<frozen")
+    calls = []
+    for frame, line in walk_tb(error.__traceback__):
+        module, file = str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename
+        if file != check_file and not module.startswith(_OURS) and not file.startswith(libraries):
+            calls.append((frame.f_code.co_qualname, line, linecache.getline(file, line).strip()))
+    return calls
 
 
 def run(name: str, namespace: Mapping[str, object], checks: Sequence[Check]) -> float:
@@ -120,15 +135,17 @@ def run(name: str, namespace: Mapping[str, object], checks: Sequence[Check]) -> 
     """
     with _stderr_on_stdout():
         if namespace.get(name) is None:
-            print(f"{name} is not defined: run the cell above that defines it, and mend the error that it shows, if any")
+            print(NOT_DEFINED.format(name))
             return 0.0
         results = run_checks(namespace[name], checks)
-        total = float(sum(result.points for result in results))
-        earned = min(float(sum(result.earned for result in results)), total)
-        for result in results:
-            print(_line(result))
-        print(f"{earned:g} of {_points(total)}")
-    return earned
+        print(report(results))
+    return min(float(sum(result.earned for result in results)), float(sum(result.points for result in results)))
+
+
+def report(results: Sequence[Result]) -> str:
+    """What a check cell prints: a line a check, the message where it failed, and the points."""
+    earned, total = float(sum(result.earned for result in results)), float(sum(result.points for result in results))
+    return "\n".join([*map(_line, results), f"{earned:g} of {_points(total)}"])
 
 
 def _points(number: float) -> str:
