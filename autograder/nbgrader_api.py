@@ -2,34 +2,32 @@
 
 import os
 import re
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import MissingEntry
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
-from sqlalchemy.exc import SAWarning, SQLAlchemyError
-from traitlets.config import Config, PyFileConfigLoader
+from sqlalchemy.exc import SAWarning
 
+from autograder.database import CONFIG, Database, course_config, find_alembic, gradebook
 from autograder.errors import CourseError
 from autograder.layout import NOTEBOOK
+from lmkit.cache import write_whole
 
 _EXCEPTION = re.compile(r"[\w.]*(?:Error|Exception|Entry|TooOld|TooNew)\b.*:|KeyboardInterrupt")
-CONFIG = Path(__file__).with_name("nbgrader_config.py")
+__all__ = ["autograde", "feedback", "generate", "gradebook", "link_config", "refuse_new_cells"]
 
 
 def _api(course: Path) -> NbGraderAPI:
     """nbgrader on one course directory, which is made where it is not."""
     course.mkdir(parents=True, exist_ok=True)
     link_config(course)
-    _find_alembic()
-    config: Config = PyFileConfigLoader(CONFIG.name, path=str(CONFIG.parent)).load_config()
-    config.CourseDirectory.root = str(course)
-    config.Exchange.root = str(course / "exchange")  # unused here; nbgrader's default is a folder of the system
+    find_alembic()
+    config = course_config(course)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         api = NbGraderAPI(config=config, coursedir=CourseDirectory(config=config))
@@ -37,19 +35,13 @@ def _api(course: Path) -> NbGraderAPI:
     return api
 
 
-def _find_alembic() -> None:
-    """nbgrader starts the program `alembic` to make a gradebook: let it find the one installed beside this Python."""
-    here = str(Path(sys.executable).parent)
-    if here not in os.environ.get("PATH", "").split(os.pathsep):
-        os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
-
-
 def link_config(course: Path) -> None:
-    """Let plain `nbgrader` find the settings when it is started in the course directory."""
+    """Let plain `nbgrader` find the settings when it is started in the course directory. What else stands in the file stays."""
     path = course / "nbgrader_config.py"
-    text = f"load_subconfig({os.path.relpath(CONFIG, course)!r})\n"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+    line = f"load_subconfig({os.path.relpath(CONFIG, course)!r})\n"
+    own = path.read_text(encoding="utf-8") if path.exists() else ""
+    if line not in own:
+        write_whole(path, line + own)
 
 
 def _must(result: dict, doing: str) -> None:
@@ -77,7 +69,7 @@ def refuse_new_cells(course: Path, assignment: str, wanted: set[str]) -> None:
 
     wanted: the grade ids of the new source.
     """
-    if not (course / "gradebook.db").exists():
+    if not Database.of(course).may_exist:
         return
     with gradebook(course) as book:
         try:
@@ -125,15 +117,3 @@ def _environment(name: str, value: str) -> Iterator[None]:
 def feedback(course: Path, assignment: str, student: str) -> None:
     """`nbgrader generate_feedback --force` for one student."""
     _must(_api(course).generate_feedback(assignment, student, force=True), f"generate_feedback {assignment} of {student}")
-
-
-@contextmanager
-def gradebook(course: Path) -> Iterator[Gradebook]:
-    """The course's gradebook, closed at the end."""
-    config: Config = _api(course).config
-    try:
-        with Gradebook(CourseDirectory(config=config).db_url, config.CourseDirectory.course_id) as book:
-            yield book
-    except SQLAlchemyError as error:
-        reason = str(error).splitlines()[0]
-        raise CourseError(f"the gradebook {course / 'gradebook.db'} cannot be used ({reason}): restore it from a copy, or wait") from None
