@@ -1,10 +1,14 @@
 """The command line: python -m autograder COMMAND."""
 
+import contextlib
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,7 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from autograder.errors import CourseError
+from autograder.exports import Row, export
+from autograder.grade import course_lock
 from autograder.layout import ROOT, Chapter, chapter, chapters, course
+from autograder.verdict import Limits, Verdict
 from lmkit.cache import write_whole
 from lmkit.errors import LmkitError
 
@@ -26,8 +33,12 @@ app = typer.Typer(
     "[cyan]grade[/cyan] 02_ngrams grades it.",
 )
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)  # a log is wider than a terminal
+if TYPE_CHECKING:
+    from autograder.recorded import Recorded
 ChapterName = Annotated[str, typer.Argument(metavar="CHAPTER", help="A folder of chapters/, such as 02_ngrams.")]
 ChapterNames = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]...", help="Chapters, such as 02_ngrams; all of them if none.")]
+Database = Annotated[str | None, typer.Option("--db", help="The gradebook, as SQLAlchemy writes it: postgresql://USER@HOST/NAME.")]
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _chapters(names: list[str] | None) -> list[Chapter]:
@@ -52,7 +63,8 @@ def assemble_command(
     from autograder.assemble import make_release
 
     wanted = _chapters(names)
-    changed = make_release(wanted, force)
+    with course_lock(course()):
+        changed = make_release(wanted, force)
     for one in wanted:
         out.print(f"{one.name}: {'made' if one.name in changed else 'unchanged'}  {one.release.relative_to(ROOT)}")
 
@@ -60,9 +72,9 @@ def assemble_command(
 @app.command("check")
 def check_command(
     names: ChapterNames = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Leave out the notebooks, which nbgrader runs.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the notebooks, which are graded like a class's.")] = False,
 ) -> None:
-    """Prove the checks: references and right variants pass, wrong ones fail where they must, also through nbgrader."""
+    """Prove the checks: references and right variants pass, wrong ones fail where they must, also across the bridge."""
     from autograder.assemble import assemble, make_release
     from autograder.proof import planned_answers, prove_checks, prove_notebooks
 
@@ -79,9 +91,10 @@ def check_command(
         problems += sum(bool(row.problem) for row in rows)
         if quick:
             continue
-        make_release([one])
+        with course_lock(course()):
+            make_release([one])
         with _progress() as progress:
-            task = progress.add_task(f"{one.name}: notebooks, graded by nbgrader", total=len(planned_answers(one, assemble(one))))
+            task = progress.add_task(f"{one.name}: notebooks, graded like a class's", total=len(planned_answers(one, assemble(one))))
             graded = prove_notebooks(one, lambda row, task=task, progress=progress: progress.advance(task))
         table = _table(f"{one.name}: whole notebooks", "notebook", "must score", "scores", "seconds", "")
         for row in graded:
@@ -92,6 +105,10 @@ def check_command(
     if problems:
         raise CourseError(f"{problems} lines above are not as they must be; they are the red ones")
     out.print("all as it must be")
+
+
+def _warn(sentence: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[yellow]warning:[/yellow] {sentence}")
 
 
 def _plain(text: str) -> str:
@@ -111,52 +128,210 @@ def demo_command(
     from autograder.demo import make_class
 
     one = chapter(name)
-    make_release([one])
+    with course_lock(course()):
+        make_release([one])
+        made = make_class(one, students)
     table = _table(f"{name}: a class of {students}", "student", "must score")
-    for planned in make_class(one, students):
+    for planned in made:
         table.add_row(planned.student, f"{planned.points:g}")
     out.print(table)
     out.print(f"The submissions are in {course().relative_to(ROOT)}/submitted. Grade them: python -m autograder grade {name}")
+
+
+@app.command("students")
+def students_command(
+    file: Annotated[Path, typer.Argument(metavar="CLASS.csv", help="A class list: id, first_name, last_name; or Canvas's, Moodle's.")],
+    db: Database = None,
+) -> None:
+    """Read the class list into the gradebook, so that who handed in nothing stands in the tables as missing."""
+    from autograder.gradebook import gradebook
+    from autograder.roster import import_roster, read_roster
+
+    listed = read_roster(file)
+    with course_lock(course()), gradebook(course(), db) as book:
+        import_roster(book, listed)
+    out.print(f"{len(listed)} students are in the gradebook")
+
+
+@app.command("collect")
+def collect_command(
+    source: Annotated[Path, typer.Argument(metavar="FOLDER|ZIP", help="What Canvas or Moodle exported, or a folder of notebooks.")],
+    name: ChapterName,
+    layout: Annotated[str, typer.Option("--layout", help="auto, canvas, moodle or plain: the rules of the file names.")] = "auto",
+    roster: Annotated[Path | None, typer.Option("--class", help="The class list, to find and check ids by.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Take newer files where others stand; the old ones are kept beside.")] = False,
+) -> None:
+    """Put the submissions that Canvas or Moodle exported where they are graded."""
+    from autograder import collect
+    from autograder.roster import read_roster
+
+    one = chapter(name)
+    with course_lock(course()):
+        items = collect.plan(source, course(), one.name, read_roster(roster) if roster else None, layout)
+        if not dry_run:
+            items = collect.collect(items, source, course(), one.name, replace)
+    table = _table(f"{name}: {'would collect' if dry_run else 'collected'}", "student", "status", "file", "")
+    for item in items:
+        table.add_row(_plain(item.student), item.status, _plain(item.member), _plain(item.sentence))
+    out.print(table)
+
+
+@contextlib.contextmanager
+def _resumable(name: str) -> Iterator[None]:
+    """Answer Ctrl-C with a sentence."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CourseError(f"stopped; what is graded stands, and this goes on: python -m autograder grade {name} --resume") from None
 
 
 @app.command("grade")
 def grade_command(
     name: ChapterName,
     student: Annotated[list[str] | None, typer.Option("--student", help="Only this student; may be given several times.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="How many submissions to grade at once.")] = CPUS,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after an interrupted run: keep the verdicts that still hold.")] = False,
+    scheduler: Annotated[str | None, typer.Option("--scheduler", help="A Dask scheduler to grade with: tcp://HOST:8786.")] = None,
+    db: Database = None,
+    sandbox: Annotated[bool, typer.Option("--sandbox/--no-sandbox", help="Without it, the students' code runs as you, unguarded.")] = True,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="What one submission may take.")] = Limits.seconds,
+    call_seconds: Annotated[float, typer.Option("--call-seconds", min=1, help="What a cell or a check may take.")] = Limits.call_seconds,
+    memory: Annotated[int, typer.Option("--memory", min=64, help="MiB that one submission may take.")] = Limits.memory >> 20,
     to: Annotated[Path | None, typer.Option("--to", help="Where to write the CSV file.", show_default="course/CHAPTER.csv")] = None,
 ) -> None:
-    """Grade a class: autograde every submission, write feedback, print a table, export a CSV file."""
+    """Grade a class: judge every submission in a sandbox, fill the gradebook, write feedback, print a table, export a CSV file."""
     from autograder.assemble import make_release
-    from autograder.grade import Grade, export, grade, students_of, whole_class
+    from autograder.grade import grade, students_of
+    from autograder.pool import LocalPool, dask_pool
+    from autograder.report import summary_table
 
     one = chapter(name)
-    make_release([one])
-    everyone = students_of(one)
-    unknown = sorted(set(student or []) - set(everyone))
-    if unknown:
-        raise CourseError(f"{unknown[0]} has no submission of {name} in {course().relative_to(ROOT)}/submitted")
-    if not everyone:
-        raise CourseError(f"there is no submission of {name}; put them in {course().relative_to(ROOT)}/submitted/STUDENT/{name}/")
-    wanted = student or everyone
-    with _progress() as progress:
-        task = progress.add_task(f"{name}: grading", total=len(wanted))
+    limits = replace(Limits(), seconds=seconds, call_seconds=call_seconds, cell_seconds=call_seconds, memory=memory << 20)
+    if not sandbox:
+        _warn("--no-sandbox: every submission runs as you and can read and change what you can; grade only people whom you trust")
+    with _resumable(name), course_lock(course()):
+        make_release([one])
+        everyone = students_of(one)
+        unknown = sorted(set(student or []) - set(everyone))
+        if unknown:
+            raise CourseError(f"{unknown[0]} has no submission of {name} in {course().relative_to(ROOT)}/submitted")
+        if not everyone:
+            raise CourseError(f"there is no submission of {name}; put them in {course().relative_to(ROOT)}/submitted/STUDENT/{name}/")
+        wanted = list(dict.fromkeys(student or everyone))
+        with _progress() as progress, dask_pool(scheduler) if scheduler else LocalPool(jobs) as pool:
+            task = progress.add_task(f"{name}: grading", total=len(wanted))
 
-        def report(grade: Grade) -> None:
-            progress.update(task, advance=1, description=f"{name}: {grade.student} {grade.status}")
+            def report(verdict: Verdict) -> None:
+                progress.update(task, advance=1, description=f"{name}: {_plain(verdict.student):.40} {verdict.status}")
 
-        grades = grade(one, wanted, report=report)
+            verdicts = grade(one, wanted, limits=limits, pool=pool, sandboxed=sandbox, resume=resume, db_url=db, report=report)
+        rows, recorded = _rows(one, db)
     path = to or course() / f"{name}.csv"
-    export(whole_class(one, grades), path)
-    table = _table(f"{name}: grades", "student", "status", "points", "of", "")
-    for row in grades:
-        points = "" if row.points is None else f"{row.points:g}"
-        note = row.message or ("a written answer waits for a person" if row.needs_person else "")
-        table.add_row(row.student, row.status, points, f"{row.max_points:g}", _plain(note))
-    out.print(table)
-    out.print(f"Export: {path}\nFeedback: {course().relative_to(ROOT)}/feedback/STUDENT/{name}")
-    ungraded = [row for row in grades if row.points is None]
+    export(rows, path)
+    out.print(summary_table(verdicts, recorded, f"{name}: grades"))
+    missing = sum(row.status == "missing" for row in rows)
+    if missing and not student:
+        out.print(f"{missing} of the class list handed in nothing")
+    out.print(f"Export: {path}\nFeedback: {course().relative_to(ROOT)}/feedback/STUDENT/{name}\nMore: python -m autograder report {name}")
+    ungraded = [verdict for verdict in verdicts if not verdict.has_points]
     if ungraded:
-        raise CourseError(f"{len(ungraded)} of {len(grades)} submissions could not be graded: {'; '.join(row.message for row in ungraded)}")
+        told = "; ".join(f"{verdict.student}: {verdict.message}" for verdict in ungraded[:5])
+        raise CourseError(f"{len(ungraded)} of {len(verdicts)} submissions could not be graded: {told}{' …' if len(ungraded) > 5 else ''}")
+
+
+@app.command("report")
+def report_command(
+    name: ChapterName,
+    json_too: Annotated[bool, typer.Option("--json", help="As JSON, for other programs.")] = False,
+) -> None:
+    """Say what the class misunderstood: for each exercise the mean, and the share of submissions that failed each check."""
+    from autograder.grade import read_verdicts
+    from autograder.report import render, report
+
+    verdicts = read_verdicts(course(), chapter(name).name)
+    if not verdicts:
+        raise CourseError(f"nothing of {name} is graded yet; run: python -m autograder grade {name}")
+    made = report(verdicts)
+    print(made.to_json()) if json_too else out.print(render(made))
+
+
+@app.command("export")
+def export_command(
+    name: ChapterName,
+    to: Annotated[Path, typer.Option("--to", help="The CSV file to write.")],
+    layout: Annotated[str, typer.Option("--layout", help="plain (ours), canvas or moodle.")] = "plain",
+    partial: Annotated[bool, typer.Option("--partial", help="Also where written answers still wait for a person.")] = False,
+    db: Database = None,
+) -> None:
+    """Write the grades, those of persons included, as a CSV file for a spreadsheet, Canvas or Moodle."""
+    rows, _ = _rows(chapter(name), db)
+    export(rows, to, layout, name, partial)
+    out.print(f"{len(rows)} students: {to}")
+
+
+@app.command("feedback")
+def feedback_command(name: ChapterName, db: Database = None) -> None:
+    """Write the feedback pages again, with the points and comments that persons gave since."""
+    from autograder.feedback import write_feedback
+    from autograder.grade import read_verdicts
+    from autograder.gradebook import read_grades
+
+    one = chapter(name)
+    with course_lock(course()):
+        recorded = read_grades(course(), one.name, db)
+        verdicts = read_verdicts(course(), one.name)
+        for verdict in verdicts:
+            write_feedback(course(), one.name, verdict, recorded.get(verdict.student))
+    out.print(f"{len(verdicts)} pages: {course().relative_to(ROOT)}/feedback/STUDENT/{name}")
+
+
+def _rows(one: Chapter, db: str | None) -> tuple[list[Row], dict[str, "Recorded"]]:
+    """The lines of an export, and what the gradebook holds: of the class list, of all who were graded, of all who handed in."""
+    from autograder.exports import rows
+    from autograder.grade import read_verdicts
+    from autograder.gradebook import read_grades, roster_of
+
+    recorded = read_grades(course(), one.name, db)
+    return rows(roster_of(course(), db), read_verdicts(course(), one.name), recorded), recorded
+
+
+@app.command("attacks")
+def attacks_command(
+    only: Annotated[str, typer.Option("--only", help="One attack, or one family of them; all if none.")] = "",
+    plain: Annotated[bool, typer.Option("--plain", help="Grade them with plain nbgrader, in a room of its own, for comparison.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="How many submissions to grade at once.")] = CPUS,
+) -> None:
+    """Grade the corpus of hostile, broken and odd submissions, and compare what each got with what it must get."""
+    from autograder.tests.attacks.corpus import choose
+    from autograder.tests.attacks.plain import run_plain
+    from autograder.tests.attacks.runner import our_grader, prove_walls, run_corpus
+
+    chosen = choose(only)
+    with _progress() as progress:
+        task = progress.add_task("attacks", total=len(chosen) if plain else 2 * len(chosen) + 1)
+        if plain:
+            found = run_plain(chosen, jobs, lambda outcome: progress.advance(task))
+        else:
+            grader = our_grader(jobs)
+            prove_walls(grader)
+            found = run_corpus(chosen, grader, lambda verdict: progress.advance(task))
+    if plain:
+        table = _table("plain nbgrader", "attack", "what became of it", "detail", "seconds")
+        for one in found:
+            table.add_row(one.attack.name, one.status, _plain(one.detail), f"{one.seconds:.0f}")
+        counts = Counter(one.status for one in found)
+        out.print(table, ", ".join(f"{count} {status}" for status, count in counts.most_common()))
+        return
+    table = _table("the grader", "family", "attack", "must get", "got", "seconds", "")
+    for one in found:
+        problem = f"[red]{_plain(one.problem)}[/red]"
+        table.add_row(one.family, one.attack.name, _plain(one.expected), _plain(one.got), f"{one.seconds:.1f}", problem)
+    out.print(table)
+    wrong = sum(bool(one.problem) for one in found)
+    if wrong:
+        raise CourseError(f"{wrong} of {len(found)} attacks did not end as they must; they are the red ones")
+    out.print(f"{len(found)} attacks: all as it must be")
 
 
 @app.command("work")
@@ -181,7 +356,8 @@ def book_command(
     from autograder.book import build
 
     start = time.perf_counter()
-    make_release(chapters())
+    with course_lock(course()):
+        make_release(chapters())
     index = build(ROOT, verbose=verbose)
     out.print(f"built in {time.perf_counter() - start:.0f} s; open this page in a browser:\n{index.as_uri()}")
 

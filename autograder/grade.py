@@ -1,154 +1,223 @@
-"""Grades a class's submissions of one chapter with nbgrader: autograde, feedback, a table, an export.
+"""Grades a class's submissions of one chapter: takes them in, has them judged in parallel, and writes what came of it.
 
-A submission stands in course/submitted/STUDENT/CHAPTER/exercises.ipynb. One that cannot be graded is reported with the
-reason and changes nothing for the others.
+A submission stands in course/submitted/STUDENT/CHAPTER. Only this process writes: for each student first the verdict, as
+course/verdicts/STUDENT/CHAPTER.json, then the gradebook and the graded notebook, then the feedback. Each is whole or not
+there at all, so a run that was killed goes on with `resume`: a verdict that follows from the same submission, release,
+checks and limits is taken, and what it led to is written again.
 """
 
-import csv
-import io
-import json
+import ast
+import base64
+import contextlib
+import fcntl
+import hashlib
 import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 
+from autograder import sandbox
+from autograder.assemble import assemble, grade_id
 from autograder.errors import CourseError
+from autograder.intake import read_submission
+from autograder.judge import Job
 from autograder.layout import NOTEBOOK, Chapter, course
+from autograder.pool import ExecutorPool, LocalPool, to_json
+from autograder.roster import valid_id
+from autograder.verdict import CRASHED, MALFORMED, Limits, Refused, Verdict
 from lmkit.cache import write_whole
 
-
-@dataclass(frozen=True)
-class Grade:
-    """What a student got for a chapter."""
-
-    student: str
-    status: str  # graded, malformed, failed, or ungraded where nobody has tried yet
-    points: float | None  # None where it was not graded
-    max_points: float
-    by_cell: dict[str, float] = field(default_factory=dict)  # grade id -> points
-    needs_person: bool = False  # a written answer waits for a person
-    message: str = ""  # why it was not graded
+Report = Callable[[Verdict], None]
+Pool = LocalPool | ExecutorPool
+_TRIES = 3  # how often a submission is judged again after its worker was lost
 
 
 def students_of(chapter: Chapter, folder: Path | None = None) -> list[str]:
-    """Everyone with a submission folder for the chapter, in alphabetical order."""
+    """Everyone with something in submitted/ for the chapter, in alphabetical order; names that begin with a dot are not looked at."""
     submitted = (folder or course(chapter.root)) / "submitted"
-    return sorted(path.parent.name for path in submitted.glob(f"*/{chapter.name}") if path.is_dir())
-
-
-def refuse_visible_solutions() -> None:
-    """Raise CourseError where a notebook's kernel could import the reference solutions: any submission would score full marks."""
-    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('solutions') is not None)"
-    with tempfile.TemporaryDirectory() as elsewhere:
-        found = subprocess.run([sys.executable, "-c", probe], cwd=elsewhere, env=os.environ, check=False).returncode
-    if found:
-        raise CourseError("a submission could import the package `solutions` and score full marks; take the repository off PYTHONPATH")
-
-
-def check_submission(path: Path, release: Path | None = None) -> str:
-    """Why a submitted file cannot be graded, in one sentence; empty where it can.
-
-    release: the notebook that was handed out. Without its cells, nbgrader would find no work, and give 0 points.
-    """
-    student = path.parent.parent.name
-    try:
-        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-        nbformat.validate(notebook)
-    except FileNotFoundError:
-        return f"there is no {path.name} in {student}/{path.parent.name}; ask for the file"
-    except OSError as error:
-        return f"{path.name} of {student} cannot be read ({error.strerror}); ask for the file again"
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, nbformat.ValidationError) as error:
-        reason = "not JSON" if isinstance(error, json.JSONDecodeError | nbformat.reader.NotJSONError) else "not a valid notebook"
-        return f"{path.name} of {student} is {reason}; ask for the file again, saved by Jupyter"
-    if release is not None:
-        wanted, found = sorted(_grade_ids(nbformat.read(release, as_version=4))), sorted(_grade_ids(notebook))
-        if wanted != found:
-            lost = sorted(set(wanted) - set(found)) or sorted(cell for cell in set(found) if found.count(cell) != wanted.count(cell))
-            which = f"lacks cells of the release, or has them twice ({', '.join(lost[:3])})"
-            return f"{path.name} of {student} {which}; ask for the work in a fresh copy of the notebook"
-    return ""
-
-
-def _grade_ids(notebook: nbformat.NotebookNode) -> list[str]:
-    """The ids of a notebook's solution and check cells."""
-    marked = [cell.metadata.get("nbgrader") for cell in notebook.cells]
-    return [str(mark["grade_id"]) for mark in marked if isinstance(mark, dict) and "grade_id" in mark]
+    if not submitted.is_dir():
+        return []
+    names = sorted(name for name in os.listdir(submitted) if not name.startswith("."))
+    return [name for name in names if os.path.lexists(submitted / name / chapter.name) or (submitted / name).is_symlink()]
 
 
 def grade(
     chapter: Chapter,
     students: Iterable[str],
     folder: Path | None = None,
-    report: Callable[[Grade], None] = lambda grade: None,
-) -> list[Grade]:
-    """Autograde the students' submissions and write their feedback. `report` is called with each grade as it is made.
+    *,
+    limits: Limits | None = None,
+    pool: Pool | None = None,
+    sandboxed: bool = True,
+    resume: bool = False,
+    db_url: str | None = None,
+    report: Report = lambda verdict: None,
+) -> list[Verdict]:
+    """Grade the students' submissions; returns a verdict for each, in the order given.
 
     folder: the course directory, by default this repository's. Its release must have been made.
+    pool: where to judge; by default two processes of this machine.
+    resume: take the verdicts of an earlier run that still hold.
+    report: called with each verdict when all that follows from it is written.
+    Errors: CourseError, for what concerns the whole class; what has been written by then stands.
     """
-    from autograder import nbgrader_api as nbgrader  # takes more than a second to import
+    from autograder.feedback import write_feedback
+    from autograder.gradebook import Records, submitted_at  # takes a second to import
 
-    folder = folder or course(chapter.root)
-    refuse_visible_solutions()
-    release = folder / "release" / chapter.name / f"{NOTEBOOK}.ipynb"
-    if not release.exists():
-        raise CourseError(f"{chapter.name} has no release; make it with: python -m autograder assemble {chapter.name}")
-    grades = []
+    folder, students = folder or course(chapter.root), list(students)
+    if sandboxed and not isinstance(pool, ExecutorPool):
+        sandbox.require()
+    verdicts: dict[str, Verdict] = {}
+    with Records(folder, chapter.name, db_url) as records, contextlib.ExitStack() as stack:
+        pool = pool or stack.enter_context(LocalPool(2))
+
+        def write(verdict: Verdict) -> None:
+            verdicts[verdict.student] = verdict
+            if _storable(verdict.student):
+                write_verdict(folder, verdict)
+                records.record(verdict, submitted_at(folder, verdict.student, chapter.name))
+                write_feedback(folder, chapter.name, verdict, records.grade_of(verdict.student))
+            report(verdict)
+
+        taken = _take_in(chapter, folder, students, limits or Limits(), sandboxed, resume)
+        for verdict in _judged(taken, pool):
+            write(verdict)
+    return [verdicts[student] for student in students]
+
+
+def _take_in(
+    chapter: Chapter, folder: Path, students: list[str], limits: Limits, sandboxed: bool, resume: bool
+) -> Iterator[Verdict | Job]:
+    """For each student the verdict, where there is no need of a judge, or else the job for one. Read when they are asked for."""
+    blank = _blank_job(chapter, folder, limits, sandboxed)
     for student in students:
-        problem = check_submission(folder / "submitted" / student / chapter.name / f"{NOTEBOOK}.ipynb", release)
-        if problem:
-            grades.append(Grade(student, "malformed", None, 0.0, message=problem))
-        else:
-            try:
-                nbgrader.autograde(folder, chapter.name, student)
-                nbgrader.feedback(folder, chapter.name, student)
-                grades.append(read_grade(folder, chapter, student))
-            except CourseError as error:
-                grades.append(Grade(student, "failed", None, 0.0, message=str(error)))
-        report(grades[-1])
-    return grades
-
-
-def read_grade(folder: Path, chapter: Chapter, student: str) -> Grade:
-    """A student's points as they stand in the gradebook."""
-    from autograder.nbgrader_api import gradebook
-
-    with gradebook(folder) as book:
-        submission = book.find_submission_notebook(NOTEBOOK, chapter.name, student)
-        by_cell = {one.name: float(one.score) for one in submission.grades}
-        return Grade(student, "graded", float(submission.score), float(submission.max_score), by_cell, bool(submission.needs_manual_grade))
-
-
-def whole_class(chapter: Chapter, graded: list[Grade], folder: Path | None = None) -> list[Grade]:
-    """The grades just made, and those of everyone else who handed in as they stand in the gradebook, in alphabetical order."""
-    from nbgrader.api import MissingEntry
-
-    folder = folder or course(chapter.root)
-    by_student = {one.student: one for one in graded}
-    for student in set(students_of(chapter, folder)) - set(by_student):
         try:
-            by_student[student] = read_grade(folder, chapter, student)
-        except MissingEntry:
-            by_student[student] = Grade(student, "ungraded", None, 0.0)
-    return [by_student[student] for student in sorted(by_student)]
+            _check_id(student)
+            submission = read_submission(folder, chapter.name, student)
+        except Refused as refused:
+            yield Verdict(student, chapter.name, refused.status, refused.message)
+            continue
+        job = replace(blank, student=student, submission=base64.b64encode(submission.data).decode(), notes=submission.notes)
+        job = replace(job, key=hashlib.sha256(to_json(job).encode()).hexdigest())
+        known = read_verdict(folder, chapter.name, student) if resume else None
+        yield known if known is not None and known.key == job.key else job
 
 
-def export(grades: list[Grade], path: Path) -> None:
-    """Write a CSV file: a row a student, with the status; no points where there is no grade."""
-    cells = sorted({cell for grade in grades for cell in grade.by_cell})
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["student", "status", "points", "max_points", "needs_person", *cells])
-    for grade in grades:
-        points = "" if grade.points is None else f"{grade.points:g}"
-        row = [grade.student, grade.status, points, f"{grade.max_points:g}", "yes" if grade.needs_person else "no"]
-        writer.writerow(row + [f"{grade.by_cell[cell]:g}" if cell in grade.by_cell else "" for cell in cells])
+def _check_id(student: str) -> None:
     try:
-        write_whole(path, text.getvalue())
-    except OSError as error:
-        raise CourseError(f"{path} cannot be written ({error.strerror}): name another file with --to") from None
+        if valid_id(student) == student:
+            return
+        why = "it would be another name once its letters are composed and its edges trimmed"
+    except CourseError as error:
+        why = str(error)
+    raise Refused(MALFORMED, f"the folder's name {student!r:.120} cannot be a student's id: {why}")
+
+
+def _blank_job(chapter: Chapter, folder: Path, limits: Limits, sandboxed: bool) -> Job:
+    """What all jobs of a chapter share."""
+    path = folder / "release" / chapter.name / f"{NOTEBOOK}.ipynb"
+    if not path.exists():
+        raise CourseError(f"{chapter.name} has no release; make it with: python -m autograder assemble {chapter.name}")
+    release, checks = path.read_text(encoding="utf-8"), chapter.checks.read_text(encoding="utf-8")
+    graded = {
+        grade_id(chapter, exercise.name, part): (exercise.name, part == "hidden", list(names))
+        for exercise in assemble(chapter).exercises
+        for part, names in (("visible", exercise.visible), ("hidden", exercise.hidden))
+    }
+    name = f"autograder.checks.{chapter.module}"
+    return Job("", chapter.name, "", release, checks, name, graded, limits, sandboxed, modules=_imports(release, checks))
+
+
+def _imports(release: str, checks: str) -> tuple[str, ...]:
+    """The modules that the handed-out notebook and the checks import: the nursery imports them once for all."""
+    cells = [cell.source for cell in nbformat.reads(release, as_version=4).cells if cell.cell_type == "code"]
+    found: set[str] = set()
+    for source in (*cells, checks):
+        with contextlib.suppress(SyntaxError):  # a cell with IPython's own commands
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names if node.module == "lmkit")}
+    return tuple(sorted(found - {"__future__"}))
+
+
+def _judged(taken: Iterator[Verdict | Job], pool: Pool) -> Iterator[Verdict]:
+    """The verdicts, as they come. A job whose worker was lost is given to another; after some losses it is the job's fault."""
+    again, running, tries = [], {}, Counter()
+    while True:
+        while len(running) < 2 * pool.size and (job := again.pop() if again else next(taken, None)) is not None:
+            if isinstance(job, Verdict):
+                yield job
+            else:
+                running[pool.submit(job)] = job
+        if not running:
+            return
+        lost = False
+        for future in wait(running, return_when=FIRST_COMPLETED)[0]:
+            job = running.pop(future)
+            try:
+                yield _believed(future.result(), job)
+            except (BrokenExecutor, ConnectionError, CancelledError) as error:
+                lost |= isinstance(error, BrokenExecutor)
+                tries[job.student] += 1
+                if tries[job.student] < _TRIES:
+                    again.append(job)
+                else:
+                    message = "every process that graded it was lost; look at the notebook before you grade it again"
+                    yield Verdict(job.student, job.chapter, CRASHED, message, job.notes, key=job.key)
+        if lost:  # with it went all that it had, through no fault of theirs
+            wait(running)
+            again += running.values()
+            running.clear()
+            pool.renew()
+
+
+def _believed(text: str, job: Job) -> Verdict:
+    """The verdict of a judge, if it is about this job."""
+    verdict = Verdict.from_json(text)
+    if (verdict.student, verdict.chapter, verdict.key) != (job.student, job.chapter, job.key):
+        raise CourseError(f"a judge answered about {verdict.student} in place of {job.student}: are all workers of this version?")
+    return verdict
+
+
+def _storable(student: str) -> bool:
+    try:
+        return valid_id(student) == student
+    except CourseError:
+        return False
+
+
+def write_verdict(folder: Path, verdict: Verdict) -> None:
+    """Keep a verdict in the course directory; it is what `report`, `export` and `--resume` read."""
+    write_whole(folder / "verdicts" / verdict.student / f"{verdict.chapter}.json", verdict.to_json())
+
+
+def read_verdict(folder: Path, chapter: str, student: str) -> Verdict | None:
+    """The verdict kept for a student, or None where there is none that can be read."""
+    try:
+        return Verdict.from_json((folder / "verdicts" / student / f"{chapter}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_verdicts(folder: Path, chapter: str) -> list[Verdict]:
+    """The verdicts of everyone who was graded, in alphabetical order."""
+    students = sorted(path.parent.name for path in (folder / "verdicts").glob(f"*/{chapter}.json"))
+    return [verdict for student in students if (verdict := read_verdict(folder, chapter, student)) is not None]
+
+
+@contextlib.contextmanager
+def course_lock(folder: Path) -> Iterator[None]:
+    """Hold the course directory alone. Raises CourseError where another run holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CourseError(f"another run works in {folder}; wait until it has ended, or stop it") from None
+        yield

@@ -1,11 +1,10 @@
-"""Proves the checks: every reference and right variant passes, every wrong one fails where it must, also through nbgrader."""
+"""Proves the checks: every reference and right variant passes, every wrong one fails where it must, also across the bridge."""
 
-import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,11 @@ from autograder.assemble import Assembled, Exercise, assemble, grade_id
 from autograder.errors import CourseError
 from autograder.grade import grade
 from autograder.layout import NOTEBOOK, POINTS, Chapter, load
-from autograder.submissions import Answers, checks_of, direct_results, fill, quiet, reference_codes, variant_code
-from autograder.variant import Variant, build, load_variants
+from autograder.pool import LocalPool
+from autograder.sandbox import is_here as sandbox_is_here
+from autograder.submissions import Answers, checks_of, direct_result, direct_results, fill, quiet, reference_codes, variant_code
+from autograder.variant import Variant, load_variants
+from autograder.verdict import GRADED, Verdict
 from lmkit.cache import write_whole
 from lmkit.check import Result, run_checks
 
@@ -40,7 +42,7 @@ def prove_checks(chapter: Chapter, report: Callable[[Row], None] = lambda row: N
     """Run every check on the reference and on every variant, in this process."""
     assembled = assemble(chapter)
     solutions = load(chapter, chapter.solutions)
-    variants = load_variants(chapter)
+    variants, reference = load_variants(chapter), reference_codes(chapter, assembled)
     rows: list[Row] = []
 
     def add(row: Row) -> None:
@@ -57,8 +59,8 @@ def prove_checks(chapter: Chapter, report: Callable[[Row], None] = lambda row: N
         mine = [variant for variant in variants if variant.exercise == exercise.name]
         for variant in mine:
             start = time.perf_counter()
-            with quiet():
-                results = run_checks(build(variant, solutions), checks)
+            codes = reference | {exercise.name: variant_code(reference[exercise.name], variant)}
+            results = direct_result(chapter, exercise, codes)
             add(_judge_variant(exercise, variant, results, time.perf_counter() - start))
         for kind, least in (("wrong", WRONG_AT_LEAST), ("right", RIGHT_AT_LEAST)):
             have = sum(_kind(variant) == kind for variant in mine)
@@ -103,7 +105,7 @@ def _judge_variant(exercise: Exercise, variant: Variant, results: list[Result], 
 
 @dataclass(frozen=True)
 class NotebookRow:
-    """A submission graded by nbgrader, beside what it must score."""
+    """A submission graded as a student's, beside what it must score."""
 
     student: str
     expected: float
@@ -133,20 +135,29 @@ def planned_answers(chapter: Chapter, assembled: Assembled) -> list[Answers]:
 
 
 def prove_notebooks(chapter: Chapter, report: Callable[[NotebookRow], None] = lambda row: None, jobs: int = 2) -> list[NotebookRow]:
-    """Grade the planned notebooks with nbgrader, in course directories of their own, and compare the points.
+    """Grade the planned notebooks as a class's, in a course directory of their own, and compare them with direct calls.
 
-    A notebook must earn in every cell what its code earns when its checks are called directly.
+    A notebook must earn in every cell what its code earns when its checks are called directly; each check says the same.
     """
+    assembled = assemble(chapter)
+    plans = {plan.student: plan for plan in planned_answers(chapter, assembled)}
     rows = []
-    with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(jobs) as pool:
-        plans = planned_answers(chapter, assemble(chapter))
-        for row in pool.map(_grade_plan, [chapter] * len(plans), plans, [Path(scratch)] * len(plans)):
-            rows.append(row)
-            report(row)
-    return rows
+    with tempfile.TemporaryDirectory() as scratch, LocalPool(jobs) as pool:
+        folder = Path(scratch)
+        new_course(chapter, folder)
+        for plan in plans.values():
+            submit(fill(chapter, plan), folder, plan.student, chapter)
+
+        def compare(verdict: Verdict) -> None:
+            rows.append(_compare(chapter, assembled, plans[verdict.student], verdict, folder))
+            report(rows[-1])
+
+        grade(chapter, plans, folder, pool=pool, sandboxed=sandbox_is_here(), report=compare)
+    return sorted(rows, key=lambda row: list(plans).index(row.student))
 
 
-def _new_course(chapter: Chapter, folder: Path) -> None:
+def new_course(chapter: Chapter, folder: Path) -> None:
+    """Make a course directory with the release of one chapter and no student."""
     from autograder.nbgrader_api import generate
 
     source = folder / "source" / chapter.name
@@ -155,33 +166,37 @@ def _new_course(chapter: Chapter, folder: Path) -> None:
     generate(folder, chapter.name)
 
 
-def _grade_plan(chapter: Chapter, plan: Answers, scratch: Path) -> NotebookRow:
-    folder = scratch / str(os.getpid())  # each worker has a course directory, so that none waits for another's gradebook
-    if not folder.exists():
-        _new_course(chapter, folder)
-    assembled = assemble(chapter)
-    expected = expected_points(chapter, assembled, plan)
-    submit(fill(chapter, plan), folder, plan.student, chapter)
-    start = time.perf_counter()
-    result = grade(chapter, [plan.student], folder)[0]
-    seconds = time.perf_counter() - start
-    if result.points is None:
-        return NotebookRow(plan.student, sum(expected.values()), None, seconds, result.message)
-    by_cell, points = result.by_cell, result.points
+def _compare(chapter: Chapter, assembled: Assembled, plan: Answers, verdict: Verdict, folder: Path) -> NotebookRow:
+    direct = direct_results(chapter, assembled.exercises, plan.codes)
+    expected = expected_points(chapter, assembled, plan, direct)
+    by_cell = verdict.by_cell
+    points = sum(by_cell.values())
+    wrong = [] if verdict.status == GRADED else [f"its status is {verdict.status}: {verdict.message}"]
     if plan.written:  # a person gives the written answers their points; the model answer deserves them all
         points += _grade_by_hand(chapter, assembled, plan.student, folder)
         by_cell = by_cell | assembled_written(chapter, assembled)
-    wrong = [f"{cell} earned {by_cell.get(cell)}, expected {points:g}" for cell, points in expected.items() if by_cell.get(cell) != points]
+    wrong += [f"{cell} earned {by_cell.get(cell, 0)}, expected {most:g}" for cell, most in expected.items() if by_cell.get(cell, 0) != most]
+    for result in (result for part in verdict.parts for result in part.results):
+        mine = next((one for results in direct.values() for one in results if one.name == result.name), None)
+        if mine is not None and (mine.passed != result.passed or _words(mine.message) != _words(result.message)):
+            wrong.append(f"{result.name} says {result.message!r} across the bridge, and {mine.message!r} when it is called directly")
     if plan.student == "solved" and points != POINTS:
         wrong.append(f"a solved notebook scores {points:g}, not {POINTS:g}")
-    if seconds > 2 * NOTEBOOK_SECONDS:  # twice the budget: these machines are shared
-        wrong.append(f"it took {seconds:.0f} s; a notebook may take {NOTEBOOK_SECONDS:g} s")
-    return NotebookRow(plan.student, sum(expected.values()), points, seconds, "; ".join(wrong))
+    if verdict.seconds > 2 * NOTEBOOK_SECONDS:  # twice the budget: these machines are shared
+        wrong.append(f"it took {verdict.seconds:.0f} s; a notebook may take {NOTEBOOK_SECONDS:g} s")
+    return NotebookRow(plan.student, sum(expected.values()), points, verdict.seconds, "; ".join(wrong))
 
 
-def expected_points(chapter: Chapter, assembled: Assembled, plan: Answers) -> dict[str, float]:
+def _words(message: str) -> str:
+    """A message without what may differ across the bridge: a subclass of dict is a dict there."""
+    return re.sub(r"(?:Counter|OrderedDict|defaultdict)\((?:<class '\w+'>, )?(.*?})\)", r"\1", message)[:60]
+
+
+def expected_points(
+    chapter: Chapter, assembled: Assembled, plan: Answers, direct: dict[str, list[Result]] | None = None
+) -> dict[str, float]:
     """Grade id -> points that the answers earn when the checks are called directly; all points for a model answer."""
-    direct = direct_results(chapter, assembled.exercises, plan.codes)
+    direct = direct_results(chapter, assembled.exercises, plan.codes) if direct is None else direct
     expected = {}
     for exercise in assembled.exercises:
         results = direct.get(exercise.name, [])

@@ -1,6 +1,7 @@
 """Makes submissions from a release notebook: solved, blank, half solved, or filled with variants."""
 
 import contextlib
+import linecache
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -30,8 +31,13 @@ class Answers:
 
 def reference_codes(chapter: Chapter, assembled: Assembled) -> dict[str, str]:
     """Exercise -> the reference solution as a notebook cell."""
-    sources = {cell.metadata["nbgrader"]["grade_id"]: cell.source for cell in assembled.notebook.cells if "nbgrader" in cell.metadata}
-    return {exercise.name: sources[grade_id(chapter, exercise.name)] for exercise in assembled.exercises}
+    return _cells(chapter, assembled.notebook, assembled.exercises)
+
+
+def _cells(chapter: Chapter, notebook: NotebookNode, exercises: list[Exercise]) -> dict[str, str]:
+    """Exercise -> the code in its cell of a notebook."""
+    sources = {cell.metadata["nbgrader"]["grade_id"]: cell.source for cell in notebook.cells if "nbgrader" in cell.metadata}
+    return {exercise.name: sources[grade_id(chapter, exercise.name)] for exercise in exercises}
 
 
 def variant_code(reference: str, variant: Variant) -> str:
@@ -50,9 +56,10 @@ def fill(chapter: Chapter, answers: Answers) -> NotebookNode:
     for cell in notebook.cells:
         identity = cell.metadata.get("nbgrader", {}).get("grade_id")
         cell.source = codes.pop(identity, cell.source)
-    if not answers.trying:
+    if not answers.trying:  # emptied, not deleted: what is deleted, grading restores
         first = next(i for i, cell in enumerate(notebook.cells) if "nbgrader" in cell.metadata)
-        notebook.cells = [c for i, c in enumerate(notebook.cells) if i < first or c.cell_type == "markdown" or "nbgrader" in c.metadata]
+        for cell in notebook.cells[first:]:
+            cell.source = cell.source if cell.cell_type == "markdown" or "nbgrader" in cell.metadata else ""
     if codes:
         raise CourseError(f"the release of {chapter.name} has no cell {', '.join(sorted(codes))}; assemble it again")
     return notebook
@@ -64,17 +71,53 @@ def checks_of(chapter: Chapter, exercise: Exercise) -> list[Check]:
     return [getattr(module, name) for name in (*exercise.visible, *exercise.hidden)]
 
 
-def direct_results(chapter: Chapter, exercises: list[Exercise], codes: Mapping[str, str]) -> dict[str, list[Result]]:
-    """Run the answers' cells in one namespace, as a notebook does, and the checks on what they define.
+def run_cell(code: str, name: str, namespace: dict[str, object]) -> object:
+    """Run an answer's cell in this process; returns what it defines under the exercise's name."""
+    file = f"<{name}>"
+    linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)  # an error's message quotes the line
+    exec(compile(code, file, "exec"), namespace)
+    return namespace[name]
 
-    An exercise without an answer has no results.
+
+def direct_results(chapter: Chapter, exercises: list[Exercise], codes: Mapping[str, str]) -> dict[str, list[Result]]:
+    """Run each answer's cell beside the reference's other definitions, and the checks on what it defines, in this process.
+
+    exercises: all of the chapter. Where an answer uses another exercise's name, it gets what the notebook has there. An
+    exercise without an answer has no results. What was run before is remembered: answers and checks do not change.
     """
-    namespace: dict[str, object] = {"__name__": "submission"}
-    answered = [exercise for exercise in exercises if exercise.name in codes]
-    with quiet():
-        for exercise in answered:
-            exec(compile(codes[exercise.name], f"<{exercise.name}>", "exec"), namespace)
-        return {exercise.name: run_checks(namespace[exercise.name], checks_of(chapter, exercise)) for exercise in answered}
+    cells = all_cells(chapter, exercises, codes)
+    return {exercise.name: direct_result(chapter, exercise, cells) for exercise in exercises if exercise.name in codes}
+
+
+def all_cells(chapter: Chapter, exercises: list[Exercise], codes: Mapping[str, str]) -> dict[str, str]:
+    """Exercise -> the code of its cell, in the notebook's order: the answer, else the blank of the release."""
+    blank = _cells(chapter, nbformat.read(chapter.release, as_version=4), exercises) if len(codes) < len(exercises) else {}
+    return {exercise.name: codes.get(exercise.name, blank.get(exercise.name, "")) for exercise in exercises}
+
+
+def direct_result(chapter: Chapter, exercise: Exercise, codes: Mapping[str, str]) -> list[Result]:
+    """The checks' results on one exercise's answer.   codes: of every exercise, in the notebook's order"""
+    checks = checks_of(chapter, exercise)
+    used = _used(exercise.name, codes)
+    key = (*(codes[name] for name in used), *checks)
+    if key not in _known:
+        with quiet():
+            namespace = dict(vars(load(chapter, chapter.solutions)))
+            for name in used:
+                defined = run_cell(codes[name], name, namespace)
+            _known[key] = run_checks(defined, checks)
+    return _known[key]
+
+
+def _used(name: str, codes: Mapping[str, str]) -> list[str]:
+    """The answers that this one uses, in the notebook's order, and it: it stands last."""
+    words = set(re.findall(r"\w+", codes[name]))
+    above = list(codes)[: list(codes).index(name)]
+    used = [other for other in above if other in words]
+    return [*dict.fromkeys(one for other in used for one in _used(other, codes)), name]
+
+
+_known: dict[tuple, list[Result]] = {}
 
 
 @contextlib.contextmanager

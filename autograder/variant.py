@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 
 from autograder.errors import CourseError
 from autograder.layout import Chapter, load
@@ -92,10 +91,3 @@ def _written(source: ModuleSource, declaration: Declaration) -> str:
     imports = [line for line in imports if "autograder.variant" not in line]
     parts = [source.segment(source.definitions[name], decorators=name != declaration.name) for name in names]
     return "\n\n\n".join(["\n".join(imports), *parts, f"{declaration.exercise} = {declaration.name}"]).lstrip()
-
-
-def build(variant: Variant, solutions: ModuleType) -> object:
-    """Run a variant's code beside a copy of the solutions' names; return what it defines under the exercise's name."""
-    namespace = dict(vars(solutions))
-    exec(compile(variant.code, f"<variant {variant.name}>", "exec"), namespace)
-    return namespace[variant.exercise]

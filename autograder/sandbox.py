@@ -1,0 +1,224 @@
+"""The walls around a student's process: bubblewrap's namespaces, the limits of the kernel, and a watch on memory.
+
+Bubblewrap makes an empty room: no network, no process but its own, a file system of the interpreter, the toolkit and its
+data, all read-only, and a small /tmp. The student's process is forked elsewhere (nursery.py), where torch is imported
+already, and enters the room through its namespaces before it runs a line of the student's.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from autograder.errors import CourseError
+from autograder.verdict import Limits
+from lmkit.cache import cache_dir
+
+_FIRST_UID = 61_000  # as root, every room has a user of its own: the kernel does not limit the processes of root
+_CLONE = {"mnt": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0x8000000, "user": 0x10000000, "pid": 0x20000000, "net": 0x40000000}
+_PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
+_REFUSED = (  # system calls that no exercise needs: memory that no limit counts, other processes, new namespaces, the kernel's keys
+    "memfd_create memfd_secret shmget msgget semget mq_open ptrace process_vm_readv process_vm_writev pidfd_getfd pidfd_open unshare setns "
+    "mount umount2 pivot_root move_mount open_tree fsopen fsmount fspick mount_setattr chroot keyctl add_key request_key bpf "
+    "perf_event_open userfaultfd io_uring_setup sched_setaffinity sched_setscheduler sched_setattr name_to_handle_at open_by_handle_at"
+)
+_INSTALL = "install it (Debian and Ubuntu: apt install bubblewrap), or grade people whom you trust with --no-sandbox"
+
+
+def require() -> None:
+    """Raise CourseError where no sandbox can be made here; the sentence says what to do."""
+    if platform.system() != "Linux":
+        raise CourseError("the sandbox needs Linux; grade in a Linux machine or container, or people whom you trust with --no-sandbox")
+    if shutil.which("bwrap") is None:
+        raise CourseError(f"bubblewrap (the program bwrap) is missing, without which submissions would run unguarded; {_INSTALL}")
+    found = subprocess.run(["bwrap", "--version"], capture_output=True, text=True, check=False).stdout
+    version = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
+    if version < (0, 8):
+        raise CourseError(f"bubblewrap 0.8 or newer is needed, and this is {found.strip() or 'none that answers'}; {_INSTALL}")
+    try:
+        import pyseccomp  # noqa: F401
+    except (ImportError, RuntimeError, OSError):
+        raise CourseError("the library libseccomp is missing; install it (Debian and Ubuntu: apt install libseccomp2)") from None
+    try:
+        Room(Limits()).close()
+    except RoomError as error:
+        advice = "user namespaces may be forbidden here (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces, or AppArmor)"
+        raise CourseError(f"bubblewrap cannot make a sandbox ({error}); {advice}") from None
+
+
+def is_here() -> bool:
+    """Whether a sandbox can be made here. Only for code that is our own: strangers' code is never run without one unasked."""
+    try:
+        require()
+    except CourseError:
+        return False
+    return True
+
+
+class RoomError(Exception):
+    """Bubblewrap did not start; the message is what it said."""
+
+
+def readable(hide: tuple[str, ...]) -> list[str]:
+    """What a room shows of this machine, as bubblewrap's options: all read-only, at the same paths as here."""
+    import lmkit
+
+    options = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        path = Path("/", name)
+        if path.is_symlink():
+            options += ["--symlink", os.readlink(path), str(path)]
+        elif path.exists():
+            options += ["--ro-bind", str(path), str(path)]
+    for path in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/fonts"):
+        options += ["--ro-bind-try", path, path]
+    wanted = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), Path(lmkit.__file__).resolve().parent, cache_dir().resolve()}
+    for path in sorted(path for path in wanted if path.exists() and not path.is_relative_to("/usr")):
+        for above in reversed(path.parents[:-1]):  # else only the user who made them could look into them
+            options += ["--perms", "0755", "--dir", str(above)]
+        options += ["--ro-bind", str(path), str(path)]
+    for name in hide:  # an empty file in its place: the module is there and holds nothing
+        path = Path(lmkit.__file__).resolve().parent.joinpath(*name.split(".")[1:]).with_suffix(".py")
+        options += ["--ro-bind", "/dev/null", str(path)]
+    return options
+
+
+class Room:
+    """A sandbox with nobody in it yet. `number` makes its user its own; `hide` names modules of lmkit that it does not hold."""
+
+    def __init__(self, limits: Limits, number: int = 0, hide: tuple[str, ...] = ()):
+        self._limits, self._pidfd, self.first = limits, -1, 0  # first: the number of the room's first process
+        self.uid = _FIRST_UID + number if os.getuid() == 0 else None
+        status, told = os.pipe()
+        self._process = subprocess.Popen(
+            self._command(told, hide), pass_fds=[told], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}
+        )
+        os.close(told)
+        with open(status, encoding="utf-8") as told, contextlib.suppress(ValueError, KeyError):
+            self.first = json.loads(told.readline() or "{}")["child-pid"]
+        if not self.first or self._process.stdout.readline() != b"ready\n":
+            self._process.kill()
+            said = self._process.communicate()[1].decode(errors="replace").strip()
+            raise RoomError(said.splitlines()[-1] if said else "it said nothing")
+        self._pidfd = os.pidfd_open(self.first)
+
+    def _command(self, told: int, hide: tuple[str, ...]) -> list[str]:
+        alone = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--cap-drop", "ALL"]
+        user = [] if os.getuid() == 0 else ["--unshare-user", "--uid", "65534", "--gid", "65534"]
+        small = ["--size", str(self._limits.disk), "--perms", "1777", "--tmpfs"]
+        return [
+            *(shutil.which("bwrap") or "bwrap", *alone, *user, "--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"),
+            *(*readable(hide), "--proc", "/proc", "--dev", "/dev", *small, "/tmp", *small, "/dev/shm"),
+            *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--json-status-fd", str(told)),
+            *("/bin/sh", "-c", "echo ready; exec /bin/sleep infinity"),
+        ]
+
+    @property
+    def pidfd(self) -> int:
+        """A file descriptor of the room's first process: `enter` takes its namespaces from it."""
+        return self._pidfd
+
+    def kill(self) -> None:
+        """End every process in the room: the kernel ends them all with the first."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End every process in the room; returns when they are gone."""
+        if self._pidfd >= 0:
+            self.kill()
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self._process.kill()
+        self._process.communicate()
+
+
+def enter(pidfd: int, uid: int | None) -> int | None:
+    """Go into a room. Returns the process number of the one who went, to the caller; None to the one inside, a new process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    namespaces = sum(_CLONE.values()) - (_CLONE["user"] if uid is not None else 0)
+    if libc.setns(pidfd, namespaces):
+        raise OSError(ctypes.get_errno(), "the sandbox's namespaces cannot be entered")
+    if child := os.fork():
+        return child
+    os.setsid()
+    os.chdir("/tmp")
+    return None
+
+
+def confine(limits: Limits, uid: int | None, cpu: int | None, sandboxed: bool) -> None:
+    """Bind this process, and all that come from it, to the limits; give up every right for good."""
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    _limit("RLIMIT_AS", pages * resource.getpagesize() + limits.memory)
+    _limit("RLIMIT_FSIZE", limits.disk)
+    _limit("RLIMIT_NOFILE", 256)
+    _limit("RLIMIT_CORE", 0)
+    _limit("RLIMIT_MEMLOCK", 0)
+    _limit("RLIMIT_CPU", int(limits.seconds) + 60)
+    if not sandboxed:
+        return
+    _limit("RLIMIT_NPROC", limits.processes)
+    _limit("RLIMIT_MSGQUEUE", 0)
+    if uid is not None:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if uid is None:
+        for capability in range(64):
+            libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+        header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        if libc.capset(header, nothing):
+            raise OSError(ctypes.get_errno(), "rights cannot be given up")
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "rights cannot be given up")
+    _refuse_calls()
+
+
+def _limit(name: str, value: int) -> None:
+    kind = getattr(resource, name)
+    most = resource.getrlimit(kind)[1]
+    value = value if most == resource.RLIM_INFINITY else min(value, most)
+    resource.setrlimit(kind, (value, value))
+
+
+def _refuse_calls() -> None:
+    import errno
+
+    import pyseccomp
+
+    rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    for name in _REFUSED.split():
+        with contextlib.suppress(RuntimeError, OSError, ValueError):  # a name that this kernel or library does not know
+            rules.add_rule(pyseccomp.ERRNO(errno.EPERM), name)
+    new_user = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _CLONE["user"], _CLONE["user"])
+    rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "clone", new_user)
+    rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory; libraries go on with clone
+    rules.load()
+
+
+def memory_of(roots: list[int]) -> dict[int, int]:
+    """Process number -> bytes of memory of its own, for these processes and all that came from them."""
+    found, waiting = {}, list(roots)
+    while waiting:
+        pid = waiting.pop()
+        if pid in found:
+            continue
+        try:
+            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+            found[pid] = 1024 * sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", status, re.MULTILINE))
+            for task in os.listdir(f"/proc/{pid}/task"):
+                waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+        except (OSError, ValueError):
+            continue  # it ended meanwhile
+    return found
