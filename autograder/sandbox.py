@@ -111,7 +111,7 @@ class Room:
         self._pidfd = os.pidfd_open(self.first)
 
     def _command(self, told: int, hide: tuple[str, ...]) -> list[str]:
-        alone = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--cap-drop", "ALL"]
+        alone = [f"--unshare-{name}" for name in ("ipc", "pid", "net", "uts", "cgroup-try")]
         user = [] if os.getuid() == 0 else ["--unshare-user", "--uid", "65534", "--gid", "65534"]
         small = ["--size", str(self._limits.disk), "--perms", "1777", "--tmpfs"]
         return [

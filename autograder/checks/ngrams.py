@@ -12,6 +12,8 @@ import numpy as np
 from lmkit.check import hidden, visible
 from lmkit.tokenizer import END_ID, VOCAB_SIZE, n_bytes, token_ids
 
+HIDES = ("lmkit.ngram",)  # while work is graded: it holds what exercise 2.7 asks for
+
 _TOLERANCE = 1e-6  # relative: single precision passes, a wrong formula does not
 
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from autograder import sandbox
 from autograder.errors import CourseError
 from autograder.layout import NOTEBOOK, ROOT
-from autograder.sandbox import require
 from autograder.tests.attacks.course import FULL, build
 from autograder.tests.attacks.desk import ANY, Attack
 from autograder.tests.attacks.planted import found
@@ -56,7 +56,7 @@ def room(command: Sequence[str], readable: Sequence[Path] = (), writing: int = -
     return [
         *("bwrap", *alone, *user, "--die-with-parent", "--new-session", "--clearenv"),
         *(word for name, value in settings.items() for word in ("--setenv", name, value)),
-        *(*readable(()), *space, "/tmp", *shown, *hidden, "--proc", "/proc", "--dev", "/dev", *space, "/dev/shm"),
+        *(*sandbox.readable(()), *space, "/tmp", *shown, *hidden, "--proc", "/proc", "--dev", "/dev", *space, "/dev/shm"),
         *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", *(["--sync-fd", str(writing)] if writing >= 0 else [])),
         *command,
     ]
@@ -76,7 +76,7 @@ def run_plain(
     attacks: Sequence[Attack], jobs: int = 2, report: Callable[[PlainOutcome], None] = lambda outcome: None
 ) -> list[PlainOutcome]:
     """Grade every attack, between two bystanders, with plain nbgrader. Raises CourseError where no room can be made."""
-    require()
+    sandbox.require()
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(jobs) as pool:
         master = Path(scratch) / "repository"
         build(master)

@@ -92,7 +92,7 @@ def orphan_that_prints(desk: Desk) -> None:
         """)  # fmt: skip
 
 
-@attack((GRADED, TAMPERED, CRASHED, TIMEOUT), double=ANY, Counter=ANY)
+@attack((GRADED, TAMPERED, CRASHED, TIMEOUT), **WHATEVER)
 def answer_in_two_processes(desk: Desk) -> None:
     """An answer forks, and both processes return into the grader's own code: two replies to one question confuse no one else."""
     desk.answer("double", """
