@@ -28,7 +28,7 @@ from nbformat import NotebookNode
 
 from autograder import nursery
 from autograder.bridge.near import Broken, Near, TimeUp
-from autograder.intake import rebuild
+from autograder.rebuild import rebuild
 from autograder.sandbox import Room, memory_of
 from autograder.verdict import CRASHED, GRADED, MEMORY, TAMPERED, TIMEOUT, Limits, Part, Refused, Verdict
 from lmkit.check import NOT_DEFINED, Check, Result, failed, report, run_checks

@@ -11,7 +11,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 from autograder.assemble import assemble, grade_id
 from autograder.errors import CourseError
-from autograder.intake import read_submission, rebuild
+from autograder.intake import read_submission
+from autograder.rebuild import rebuild
 from autograder.submissions import direct_results, reference_codes
 from autograder.tests.attacks import runner
 from autograder.tests.attacks.archives import ARCHIVES, problem_of

@@ -14,7 +14,9 @@ from nbconvert import HTMLExporter
 
 from autograder import intake
 from autograder.assemble import make_release
-from autograder.intake import MAX_NOTES, neutral, read_submission, rebuild
+from autograder.intake import read_submission
+from autograder.neutral import neutral
+from autograder.rebuild import MAX_NOTES, rebuild
 from autograder.verdict import MALFORMED, MISSING, TAMPERED, Refused
 
 DOUBLE = "def double(numbers):\n    return [2 * number for number in numbers]"
