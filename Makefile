@@ -4,7 +4,7 @@ BIN := .venv/bin
 COURSE := autograder/course
 
 .DEFAULT_GOAL := help
-.PHONY: help environment book test quick lab clean
+.PHONY: help environment book test quick bench lab clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ quick: environment ## the checks for the loop while writing: no notebooks, no bo
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m autograder check --quick
 	@$(BIN)/python -m pytest -q -m "not slow"
+
+bench: environment ## time a class of 40 beside plain nbgrader; takes long (BENCH="--students 6" for a taste)
+	@$(BIN)/python -m autograder bench $(BENCH)
 
 lab: environment ## open JupyterLab on your own copies of the exercise notebooks, which nothing overwrites (LAB="--port 9999" passes options)
 	@$(BIN)/python -m autograder work

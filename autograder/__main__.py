@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from autograder.recorded import Recorded
 ChapterName = Annotated[str, typer.Argument(metavar="CHAPTER", help="A folder of chapters/, such as 02_ngrams.")]
 ChapterNames = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]...", help="Chapters, such as 02_ngrams; all of them if none.")]
-Database = Annotated[str | None, typer.Option("--db", help="The gradebook, as SQLAlchemy writes it: postgresql://USER@HOST/NAME.")]
+Database = Annotated[str | None, typer.Option("--db", help="The gradebook: postgresql://USER@HOST/NAME. See the guide first.")]
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -160,7 +160,7 @@ def collect_command(
     layout: Annotated[str, typer.Option("--layout", help="auto, canvas, moodle or plain: the rules of the file names.")] = "auto",
     roster: Annotated[Path | None, typer.Option("--class", help="The class list, to find and check ids by.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Take newer files where others stand; the old ones are kept beside.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Take newer files; the old ones go to course/submitted-before.")] = False,
 ) -> None:
     """Put the submissions that Canvas or Moodle exported where they are graded."""
     from autograder import collect
@@ -175,6 +175,9 @@ def collect_command(
     for item in items:
         table.add_row(_plain(item.student), item.status, _plain(item.member), _plain(item.sentence))
     out.print(table)
+    refused = sum(item.status == "refused" for item in items)
+    if refused:
+        raise CourseError(f"{refused} of {len(items)} files were refused; the table says why")
 
 
 @contextlib.contextmanager
@@ -332,6 +335,20 @@ def attacks_command(
     if wrong:
         raise CourseError(f"{wrong} of {len(found)} attacks did not end as they must; they are the red ones")
     out.print(f"{len(found)} attacks: all as it must be")
+
+
+@app.command("bench")
+def bench_command(
+    name: Annotated[str, typer.Option("--chapter", help="The chapter whose demonstration class is graded.")] = "02_ngrams",
+    students: Annotated[int, typer.Option("--students", min=1, help="How many submissions.")] = 40,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each way grades the class, in turn.")] = 1,
+) -> None:
+    """Time one class graded by plain nbgrader, and by this grader with one job and with two, as ratios."""
+    from autograder.bench import bench
+
+    different = bench(chapter(name), students, rounds, out)
+    if different:
+        raise CourseError(f"{different} grades differ from those of plain nbgrader; they are listed above")
 
 
 @app.command("work")

@@ -285,14 +285,14 @@ def write_source(chapter: Chapter) -> bool:
 def make_release(wanted: Iterable[Chapter], force: bool = False) -> list[str]:
     """Write the sources of the chapters and let nbgrader make their releases. Returns the names of those that changed.
 
-    A chapter whose source is as it was, and whose release stands, is left alone unless `force` is set.
+    A chapter whose source is as it was, and whose release and place in the gradebook stand, is left alone unless `force` is set.
     """
     from autograder.nbgrader_api import generate  # nbgrader takes more than a second to import
 
     changed = []
     for chapter in wanted:
         stale = write_source(chapter)
-        if stale or force or not chapter.release.exists():
+        if stale or force or not chapter.release.exists() or not _in_gradebook(chapter):
             try:
                 generate(course(chapter.root), chapter.name)
                 _check_release(chapter)
@@ -301,6 +301,17 @@ def make_release(wanted: Iterable[Chapter], force: bool = False) -> list[str]:
                 raise
             changed.append(chapter.name)
     return changed
+
+
+def _in_gradebook(chapter: Chapter) -> bool:
+    """Whether the gradebook knows the chapter: it may have been moved away, or be a new one."""
+    from autograder.gradebook import Records
+
+    try:
+        with Records(course(chapter.root), chapter.name):
+            return True
+    except CourseError:
+        return False
 
 
 def _check_release(chapter: Chapter) -> None:

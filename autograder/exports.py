@@ -101,7 +101,7 @@ def export(rows: list[Row], path: Path, layout: str = "plain", assignment: str =
         who = f"{', '.join(waiting[:3])}{' …' if len(waiting) > 3 else ''}"
         raise CourseError(
             f"the grades of {len(waiting)} of {len(rows)} students still wait for a person ({who}): "
-            "finish them in formgrader, or say that partial points will do"
+            "finish them in formgrader, or take the points as they are with --partial"
         )
     table = {"plain": _plain, "canvas": _canvas, "moodle": _moodle}[layout](rows, assignment or "points")
     text = io.StringIO(newline="")

@@ -28,6 +28,7 @@ from nbformat import NotebookNode
 
 from autograder import nursery
 from autograder.bridge.near import Broken, Near, TimeUp
+from autograder.errors import CourseError
 from autograder.rebuild import rebuild
 from autograder.sandbox import Room, memory_of
 from autograder.verdict import CRASHED, GRADED, MEMORY, TAMPERED, TIMEOUT, Limits, Part, Refused, Verdict
@@ -91,7 +92,7 @@ class Judge:
         finally:
             self._close()
         if rebuilt.tampered:
-            self._status = TAMPERED
+            self._status, self._message = TAMPERED, rebuilt.tampered
         return Verdict(
             status=self._status,
             message=self._message,
@@ -225,7 +226,7 @@ class Judge:
             yield replace(result, message=_clean(result.message)[:_MOST_MESSAGE])
         if near.memory_errors:
             near.memory_errors = 0
-            self._note(MEMORY, f"the check of {exercise} {_WORDS[MEMORY]}")
+            self._note(MEMORY, f"the check of {exercise} was stopped: {_WORDS[MEMORY]}")
 
 
 def _out_of_memory(outcome: dict) -> bool:
@@ -295,6 +296,23 @@ class Kernel:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._slot.free()
+
+
+def probe(address: str, sandboxed: bool) -> None:
+    """Raise CourseError where a student's code would not find what it needs, so that no class gets 0 for our fault."""
+    job = Job("", "", "", "", "", "", {}, Limits(), sandboxed)
+    try:
+        kernel = Kernel(job, address, ())
+        try:
+            with kernel.near.time_limit(60):
+                error = kernel.near.run_cell("import colorsys, numpy.polynomial, tqdm.contrib, lmkit.page").get("error")
+        finally:
+            kernel.close()
+    except (SubjectGone, OSError) as gone:
+        error = {"kind": type(gone).__name__, "text": str(gone)}
+    if error:
+        told = f"{error.get('kind')}: {error.get('text')}"
+        raise CourseError(f"students' code does not run here ({told}); is .venv whole, and made by make environment?")
 
 
 class _Slot:

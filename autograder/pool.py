@@ -25,7 +25,7 @@ from pathlib import Path
 import lmkit
 from autograder import sandbox
 from autograder.errors import CourseError
-from autograder.judge import Job, receive, send
+from autograder.judge import Job, probe, receive, send
 from autograder.nursery import Nursery, answers, ask
 from autograder.verdict import CRASHED, Verdict
 
@@ -98,7 +98,13 @@ def _own_nursery(modules: tuple[str, ...], sandboxed: bool) -> Iterator[str]:
                 _require_sandbox()
             for one in [one for one in _here if not _users[one] or not _here[one].alive]:
                 _here.pop(one).close()
-            _here[modules] = Nursery(modules)
+            nursery = Nursery(modules)
+            try:
+                probe(nursery.address, sandboxed)
+            except CourseError:
+                nursery.close()
+                raise
+            _here[modules] = nursery
         _users[modules] += 1
         address = _here[modules].address
     try:
@@ -147,6 +153,7 @@ class LocalPool:
             self._nursery = None
         if self._nursery is None:
             self._nursery = Nursery(job.modules)
+            probe(self._nursery.address, job.sandboxed)
         return self._executor.submit(run_job, to_json(job), self._nursery.address)
 
     def renew(self) -> None:
@@ -209,10 +216,10 @@ def dask_pool(address: str) -> Iterator[ExecutorPool]:
     try:
         client = Client(address, timeout=_WAIT)
     except (OSError, ValueError, TypeError) as error:
-        raise CourseError(f"there is no Dask scheduler at {address} ({error}); start one with: dask scheduler") from None
+        raise CourseError(f"there is no Dask scheduler at {address} ({error}); start one with: python -m dask scheduler") from None
     with client:
         try:
             client.wait_for_workers(1, timeout=_WAIT)
         except TimeoutError:
-            raise CourseError(f"the Dask scheduler at {address} has no workers; start some with: dask worker {address}") from None
+            raise CourseError(f"the Dask scheduler at {address} has no workers; start some with: python -m dask worker {address}") from None
         yield _DaskPool(client, address)

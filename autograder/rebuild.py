@@ -22,7 +22,7 @@ class Rebuilt:
 
     notebook: NotebookNode
     notes: tuple[str, ...]  # what was mended or found, a sentence each
-    tampered: bool  # something that only the grader may write was changed
+    tampered: str  # what was changed that only the grader may write, in a sentence; empty where nothing was
 
 
 def rebuild(data: bytes, release: NotebookNode) -> Rebuilt:
@@ -36,7 +36,7 @@ def rebuild(data: bytes, release: NotebookNode) -> Rebuilt:
 
 class _Rebuilder:
     def __init__(self, cells: list[Cell], release: NotebookNode, notes: list[str]):
-        self.cells, self.release, self.notes, self.tampered = cells, release.cells, notes, False
+        self.cells, self.release, self.notes, self.tampered = cells, release.cells, notes, ""
         self.notebook = copy.deepcopy(release)
         self.marks = [dict(cell.metadata.get("nbgrader", {})) for cell in release.cells]
         self.where = {mark["grade_id"]: i for i, mark in enumerate(self.marks) if mark}
@@ -77,7 +77,7 @@ class _Rebuilder:
         return Rebuilt(self.notebook, tuple(notes), self.tampered)
 
     def _tamper(self, note: str) -> None:
-        self.tampered = True
+        self.tampered = self.tampered or note
         self.notes.append(note)
 
     def _look_at_marks(self) -> dict[int, list[int]]:

@@ -115,7 +115,7 @@ def _most_common(messages: list[str]) -> tuple[str, int]:
 
 def render(report: Report) -> RenderableType:
     """The report for a terminal: statuses, a table of exercises with their failed checks, the slowest and the largest."""
-    table = Table("exercise", "handed in", "mean", "full marks", "failed", "check", "most common message", title_justify="left")
+    table = Table("exercise", "graded", "mean", "full marks", "failed", "check", "most common message", title_justify="left")
     for one in report.exercises:
         mean = f"{one.mean:.2f} of {one.most:g}"
         head = [Text(one_line(one.exercise, 40)), str(one.submissions), mean, f"{one.full_share:.0%}"]

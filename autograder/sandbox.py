@@ -80,7 +80,8 @@ def readable(hide: tuple[str, ...]) -> list[str]:
             options += ["--ro-bind", str(path), str(path)]
     for path in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/fonts"):
         options += ["--ro-bind-try", path, path]
-    wanted = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), Path(lmkit.__file__).resolve().parent, cache_dir().resolve()}
+    wanted = {Path(path) for path in (sys.base_prefix, sys.prefix, Path(lmkit.__file__).parent, cache_dir())}
+    wanted |= {path.resolve() for path in wanted}  # programs are found by either name, where one is a link
     for path in sorted(path for path in wanted if path.exists() and not path.is_relative_to("/usr")):
         for above in reversed(path.parents[:-1]):  # else only the user who made them could look into them
             options += ["--perms", "0755", "--dir", str(above)]
@@ -116,7 +117,7 @@ class Room:
         small = ["--size", str(self._limits.disk), "--perms", "1777", "--tmpfs"]
         return [
             *(shutil.which("bwrap") or "bwrap", *alone, *user, "--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"),
-            *(*readable(hide), "--proc", "/proc", "--dev", "/dev", *small, "/tmp", *small, "/dev/shm"),
+            *("--proc", "/proc", "--dev", "/dev", *small, "/tmp", *small, "/dev/shm", *readable(hide)),
             *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--json-status-fd", str(told)),
             *("/bin/sh", "-c", "echo ready; exec /bin/sleep infinity"),
         ]

@@ -8,7 +8,7 @@ import sys
 import nbformat
 import pytest
 
-from autograder import nbgrader_api
+from autograder import nbgrader_api, sandbox
 from autograder.assemble import assemble, make_release
 from autograder.demo import make_class, plan_class
 from autograder.errors import CourseError
@@ -100,6 +100,28 @@ def test_a_class_from_demonstration_to_export(toy, tmp_path):
     assert [(row["student"], row["status"]) for row in table] == [(one.student, one.status) for one in verdicts]
     assert table[-1]["points"] == ""  # a submission that was not graded has no points, not 0
     assert float(table[0]["double"]) == 10
+
+
+@pytest.mark.slow
+@needs_walls
+def test_a_room_that_lacks_the_environment_is_found_before_anyone_gets_0(toy, monkeypatch):
+    make_release([toy])
+    make_class(toy, 1)
+    whole = sandbox.readable(())
+    at = whole.index(sys.prefix)
+    monkeypatch.setattr(sandbox, "readable", lambda hide: whole[: at - 1] + whole[at + 2 :])
+    with pytest.raises(CourseError, match=r"students' code does not run here \(ModuleNotFoundError: No module named"):
+        grade(toy, ["ada-solved"])
+    assert read_verdicts(course(toy.root), toy.name) == []
+
+
+@pytest.mark.slow
+@needs_walls
+def test_a_lost_gradebook_is_made_again(toy):
+    make_release([toy])
+    (course(toy.root) / "gradebook.db").unlink()
+    assert make_release([toy]) == ["01_toy"]
+    assert make_release([toy]) == []
 
 
 @pytest.mark.slow
