@@ -30,13 +30,15 @@ from autograder import nursery
 from autograder.bridge.near import Broken, Near, TimeUp
 from autograder.errors import CourseError
 from autograder.rebuild import rebuild
-from autograder.sandbox import Room, memory_of
+from autograder.sandbox import Room, limit_memory, memory_of
 from autograder.verdict import CRASHED, GRADED, MEMORY, TAMPERED, TIMEOUT, Limits, Part, Refused, Verdict
 from lmkit.check import NOT_DEFINED, Check, Result, failed, report, run_checks
 from lmkit.subject import SubjectGone
 
 _LENGTH = struct.Struct(">Q")
 _SAMPLE_SECONDS = 0.05
+_GRACE = 10.0  # seconds that a check may take beyond what the answer may
+_MEMORY = 8 << 30  # bytes that a judge may take beyond what it starts with
 _MOST_MESSAGE = 10_000  # characters of what a check says
 _MOST_SHOWN = 4 << 20  # characters of all outputs of a notebook that are kept
 _WORDS = {
@@ -221,12 +223,28 @@ class Judge:
                 yield failed(check, _clean(why)[:_MOST_MESSAGE])
                 continue
             near.new_check()
-            with near.time_limit(self._allowed(self.job.limits.call_seconds)), contextlib.redirect_stdout(io.StringIO()):
+            seconds = self._allowed(self.job.limits.call_seconds)
+            with _alarm(seconds + _GRACE), near.time_limit(seconds), contextlib.redirect_stdout(io.StringIO()):
                 result = run_checks(subject, [check])[0]
             yield replace(result, message=_clean(result.message)[:_MOST_MESSAGE])
         if near.memory_errors:
             near.memory_errors = 0
             self._note(MEMORY, f"the check of {exercise} was stopped: {_WORDS[MEMORY]}")
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise TimeUp where a check of ours is still at work on what an answer gave it."""
+
+    def ring(*_: object) -> None:
+        raise TimeUp("the check had no end")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _out_of_memory(outcome: dict) -> bool:
@@ -395,6 +413,7 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 def serve(connection: socket.socket, request: dict) -> None:
     """Be a judge: read a job, send its verdict."""
+    limit_memory(_MEMORY)
     values = json.loads(receive(connection))
     job = Job(**{**values, "limits": Limits(**values["limits"])})
     try:

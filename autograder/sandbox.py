@@ -159,8 +159,7 @@ def confine(limits: Limits, uid: int | None, cpu: int | None, sandboxed: bool) -
     """Bind this process, and all that come from it, to the limits; give up every right for good."""
     if cpu is not None:
         os.sched_setaffinity(0, {cpu})
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
-    _limit("RLIMIT_AS", pages * resource.getpagesize() + limits.memory)
+    limit_memory(limits.memory)
     _limit("RLIMIT_FSIZE", limits.disk)
     _limit("RLIMIT_NOFILE", 256)
     _limit("RLIMIT_CORE", 0)
@@ -184,6 +183,12 @@ def confine(limits: Limits, uid: int | None, cpu: int | None, sandboxed: bool) -
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "rights cannot be given up")
     _refuse_calls()
+
+
+def limit_memory(more: int) -> None:
+    """Let this process have so many bytes beyond what it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    _limit("RLIMIT_AS", pages * resource.getpagesize() + more)
 
 
 def _limit(name: str, value: int) -> None:
