@@ -27,7 +27,7 @@ class Failure:
     title: str
     hidden: bool
     failed: int  # submissions
-    share: float  # of the submissions that it ran on, 0 to 1
+    share: float  # of the submissions with an answer that it ran on, 0 to 1
     message: str  # an example of the most common one
     alike: int  # how many of the failed submissions got that message, numbers aside
 
@@ -41,6 +41,7 @@ class ExerciseReport:
     mean: float  # points
     most: float
     full_share: float  # submissions with full marks, 0 to 1
+    blank: int  # submissions without an answer: every check found it not written yet; their failed checks are not counted
     failures: tuple[Failure, ...]  # the most common first
 
 
@@ -78,15 +79,21 @@ def _exercises(verdicts: Iterable[Verdict]) -> list[str]:
 
 def _exercise(name: str, verdicts: list[Verdict]) -> ExerciseReport:
     scores = [verdict.by_exercise()[name] for verdict in verdicts if name in verdict.by_exercise()]
-    parts = [part for verdict in verdicts for part in verdict.parts if part.exercise == name]
+    answers = [[part for part in verdict.parts if part.exercise == name] for verdict in verdicts]
+    written = [parts for parts in answers if parts and not _blank(parts)]
     return ExerciseReport(
         name,
         len(scores),
         sum(points for points, _ in scores) / len(scores),
         max(most for _, most in scores),
         sum(points >= most for points, most in scores) / len(scores),
-        _failures(parts),
+        len(scores) - len(written),
+        _failures([part for parts in written for part in parts]),
     )
+
+
+def _blank(parts: list[Part]) -> bool:
+    return all(result.message.endswith("is not written yet") for part in parts for result in part.results)
 
 
 def _failures(parts: list[Part]) -> tuple[Failure, ...]:
@@ -115,14 +122,14 @@ def _most_common(messages: list[str]) -> tuple[str, int]:
 
 def render(report: Report) -> RenderableType:
     """The report for a terminal: statuses, a table of exercises with their failed checks, the slowest and the largest."""
-    table = Table("exercise", "graded", "mean", "full marks", "failed", "check", "most common message", title_justify="left")
+    table = Table("exercise", "graded", "blank", "mean", "full marks", "failed", "check", "most common message", title_justify="left")
     for one in report.exercises:
         mean = f"{one.mean:.2f} of {one.most:g}"
-        head = [Text(one_line(one.exercise, 40)), str(one.submissions), mean, f"{one.full_share:.0%}"]
+        head = [Text(one_line(one.exercise, 40)), str(one.submissions), str(one.blank), mean, f"{one.full_share:.0%}"]
         table.add_row(*head, *_failure_cells(one.failures[0]) if one.failures else ("none", "", ""), end_section=len(one.failures) < 2)
         rest = one.failures[1:_FAILED_SHOWN]
         for i, failure in enumerate(rest):
-            table.add_row("", "", "", "", *_failure_cells(failure), end_section=i == len(rest) - 1)
+            table.add_row("", "", "", "", "", *_failure_cells(failure), end_section=i == len(rest) - 1)
     lines = [Text(", ".join(f"{count} {one_line(status, 20)}" for status, count in report.statuses.items()) or "no submissions")]
     if report.exercises:
         lines.append(table)

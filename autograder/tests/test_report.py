@@ -46,6 +46,14 @@ def test_an_exercise_has_its_mean_full_marks_and_failed_checks_by_falling_share(
     assert (count.mean, count.full_share, count.failures) == (4.0, 1.0, ())
 
 
+def test_answers_left_blank_are_counted_apart_from_failed_checks():
+    unwritten = {"a": "double is not written yet", "b": "double is not written yet"}
+    blank, half = verdict("fay", part("double", **unwritten)), verdict("gil", part("double", **unwritten | {"b": "got 3, expected 4"}))
+    (double,) = report([CLASS[3], blank, half]).exercises[:1]
+    assert (double.submissions, double.blank) == (3, 1)
+    assert [(failure.check, failure.failed, failure.share) for failure in double.failures] == [("a", 1, 0.5), ("b", 1, 0.5)]
+
+
 def test_messages_that_differ_in_numbers_only_are_one():
     failure = report(CLASS).exercises[0].failures[0]
     assert (failure.message, failure.alike) == ("got 15.5, expected 16", 2)
