@@ -20,7 +20,7 @@ from autograder.gradebook import Records
 from autograder.layout import Chapter
 from autograder.nursery import Nursery, ask
 from autograder.sandbox import Room
-from autograder.verdict import Limits
+from autograder.verdict import Job, Limits
 
 _JUDGED = 6  # submissions that are judged once more, with a watch on the parts
 
@@ -51,7 +51,7 @@ def _fork(address: str) -> None:
 def judged(chapter: Chapter, folder: Path) -> dict[str, float]:
     """What a judge takes for one submission: the mean over some of the class."""
     students = students_of(chapter, folder)[:_JUDGED]
-    jobs = [replace(job, key="") for job in _take_in(chapter, folder, students, Limits(), True, False) if isinstance(job, judge.Job)]
+    jobs = [replace(job, key="") for job in _take_in(chapter, folder, students, Limits(), True, False) if isinstance(job, Job)]
     watch = _Watch()
     watched = {
         "the room and the student's process": (judge, "Kernel"),

@@ -24,11 +24,10 @@ from autograder import sandbox
 from autograder.assemble import assemble, grade_id
 from autograder.errors import CourseError
 from autograder.intake import read_submission
-from autograder.judge import Job
 from autograder.layout import NOTEBOOK, Chapter, course
-from autograder.pool import ExecutorPool, LocalPool, to_json
+from autograder.pool import ExecutorPool, LocalPool, code_digest, to_json
 from autograder.roster import valid_id
-from autograder.verdict import CRASHED, MALFORMED, Limits, Refused, Verdict
+from autograder.verdict import CRASHED, MALFORMED, Job, Limits, Refused, Verdict
 from lmkit.cache import write_whole
 
 Report = Callable[[Verdict], None]
@@ -78,6 +77,7 @@ def grade(
         def write(verdict: Verdict) -> None:
             verdicts[verdict.student] = verdict
             if _storable(verdict.student):
+                _sweep(folder / "verdicts" / verdict.student, folder / "feedback" / verdict.student / chapter.name)
                 write_verdict(folder, verdict)
                 records.record(verdict, submitted_at(folder, verdict.student, chapter.name))
                 write_feedback(folder, chapter.name, verdict, records.grade_of(verdict.student))
@@ -102,7 +102,7 @@ def _take_in(
             yield Verdict(student, chapter.name, refused.status, refused.message)
             continue
         job = replace(blank, student=student, submission=base64.b64encode(submission.data).decode(), notes=submission.notes)
-        job = replace(job, key=hashlib.sha256(to_json(job).encode()).hexdigest())
+        job = replace(job, key=hashlib.sha256((to_json(job) + code_digest()).encode()).hexdigest())
         known = read_verdict(folder, chapter.name, student) if resume else None
         yield known if known is not None and known.key == job.key else job
 
@@ -190,6 +190,12 @@ def _storable(student: str) -> bool:
         return valid_id(student) == student
     except CourseError:
         return False
+
+
+def _sweep(*folders: Path) -> None:
+    """Remove what a run that was killed had half written, beside the files that it would have replaced."""
+    for leftover in (path for folder in folders for path in folder.glob(".*") if path.is_file()):
+        leftover.unlink(missing_ok=True)
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> None:

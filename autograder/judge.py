@@ -5,38 +5,30 @@ A judge is a process of its own, forked for one submission (nursery.py). It is t
 
 import base64
 import contextlib
-import fcntl
 import io
 import json
-import os
-import shutil
 import signal
 import socket
 import struct
-import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from types import ModuleType
-from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
-from autograder import nursery
-from autograder.bridge.near import Broken, Near, TimeUp
-from autograder.errors import CourseError
+from autograder.bridge.near import Broken, TimeUp
+from autograder.kernel import Kernel
+from autograder.outcome import clean, out_of_memory, outputs
 from autograder.rebuild import rebuild
-from autograder.sandbox import Room, limit_memory, memory_of
-from autograder.verdict import CRASHED, GRADED, MEMORY, TAMPERED, TIMEOUT, Limits, Part, Refused, Verdict
+from autograder.sandbox import limit_memory
+from autograder.verdict import CRASHED, GRADED, MEMORY, TAMPERED, TIMEOUT, Job, Limits, Part, Refused, Verdict
 from lmkit.check import NOT_DEFINED, Check, Result, failed, report, run_checks
 from lmkit.subject import SubjectGone
 
 _LENGTH = struct.Struct(">Q")
-_SAMPLE_SECONDS = 0.05
 _GRACE = 10.0  # seconds that a check may take beyond what the answer may
 _MEMORY = 8 << 30  # bytes that a judge may take beyond what it starts with
 _MOST_MESSAGE = 10_000  # characters of what a check says
@@ -47,24 +39,6 @@ _WORDS = {
     CRASHED: "it ended the notebook's process",
     TAMPERED: "its process broke the connection to the checks",
 }
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that grading one submission takes, in plain values: it travels to other processes and machines."""
-
-    student: str
-    chapter: str
-    submission: str  # the file's bytes, in base64
-    release: str  # the notebook that was handed out, as JSON
-    checks: str  # the source of the checks' module
-    checks_name: str  # its dotted name
-    graded: dict[str, tuple[str, bool, list[str]]]  # grade id -> exercise, whether hidden, its checks' names
-    limits: Limits
-    sandboxed: bool = True
-    key: str = ""
-    notes: tuple[str, ...] = ()  # what was found before it came here
-    modules: tuple[str, ...] = ()  # what the nursery imports first
 
 
 class Judge:
@@ -110,18 +84,21 @@ class Judge:
         identity = cell.metadata.get("nbgrader", {}).get("grade_id")
         if identity in self.job.graded:
             part = self._check_cell(identity)
-            cell.outputs, cell.execution_count = _outputs({"text": report(part.results)}), None
+            cell.outputs, cell.execution_count = outputs({"text": report(part.results)}), None
             return part
         if cell.cell_type == "code":
-            outputs = _outputs(self._run_cell(number, cell.source)) if cell.source.strip() else []
-            self._to_show -= sum(len(str(output)) for output in outputs)
-            cell.outputs, cell.execution_count = outputs if self._to_show > 0 else [], None
+            shown = outputs(self._run_cell(number, cell.source)) if cell.source.strip() else []
+            self._to_show -= sum(len(str(output)) for output in shown)
+            cell.outputs, cell.execution_count = shown if self._to_show > 0 else [], None
         return None
 
     # the student's cells
 
-    def _run_cell(self, number: int, source: str) -> dict:
-        """Run a cell; a cell that ends the process is left out from then on. Returns its outcome, of which nothing is trusted."""
+    def _run_cell(self, number: int, source: str, again: bool = False) -> dict:
+        """Run a cell; a cell that ends the process is left out from then on. Returns its outcome, of which nothing is trusted.
+
+        again: it ran out of memory before, which may have been another's doing, and now has a new process.
+        """
         try:
             kernel = self._ready()
             with kernel.near.time_limit(self._allowed(self.job.limits.cell_seconds)):
@@ -133,10 +110,12 @@ class Judge:
         except Exception as error:  # the notebook broke what its process needs to answer
             return {"text": f"This cell did not end as cells do ({type(error).__name__}: {error}).\n"}
         outcome = outcome if isinstance(outcome, dict) else {}
-        if kernel.near.memory_errors or _out_of_memory(outcome):  # what it holds would be missing for the rest
-            self._lethal.add(number)
+        if kernel.near.memory_errors or out_of_memory(outcome):  # what it holds would be missing for the rest
             self._note(MEMORY, f"a cell was stopped: {_WORDS[MEMORY]}")
             self._close()
+            if not again:
+                return self._run_cell(number, source, again=True)
+            self._lethal.add(number)
             return outcome
         self._run.append((number, source))
         return outcome
@@ -148,7 +127,7 @@ class Judge:
             if self._restarts > self.job.limits.restarts:
                 raise SubjectGone("the notebook's process was started again too often")
             self._restarts += 1
-            self._kernel = Kernel(self.job, self.address, getattr(self._checks, "HIDES", ()))
+            self._kernel = Kernel(self.job.limits, self.address, self.job.sandboxed, getattr(self._checks, "HIDES", ()))
             for number, source in self._run:
                 if number in self._lethal:
                     continue
@@ -204,10 +183,22 @@ class Judge:
                     results.append(result)  # one by one: what was checked before the process ended stands
         except SubjectGone as gone:
             self._lost[exercise] = self._end(gone, f"the check of {exercise}")
+        self._make_room(exercise)
         if exercise in self._lost:
             stopped, rest = self._lost[exercise], checks[len(results) :]
             results += [failed(check, f"{exercise} could not be checked to the end: {stopped}") for check in rest]
         return Part(identity, exercise, hidden, tuple(results))
+
+    def _make_room(self, exercise: str) -> None:
+        """Where an exercise has filled the memory, go on in a new process: what it hoards would be missing for the next."""
+        kernel = self._kernel
+        if kernel is None:
+            return
+        if kernel.near.memory_errors:
+            self._note(MEMORY, f"the check of {exercise} was stopped: {_WORDS[MEMORY]}")
+        if kernel.near.memory_errors or kernel.peak > 0.9 * self.job.limits.memory:
+            self._close()
+            self._restarts -= 1  # nothing has died
 
     def _run_checks(self, exercise: str, checks: list[Check]) -> Iterator[Result]:
         """Yields the result of each check; SubjectGone ends it, and what was yielded stands."""
@@ -220,16 +211,13 @@ class Judge:
             subject, why = None, f"{exercise} could not be asked for ({type(error).__name__}: {error})"
         for check in checks:
             if subject is None:
-                yield failed(check, _clean(why)[:_MOST_MESSAGE])
+                yield failed(check, clean(why)[:_MOST_MESSAGE])
                 continue
             near.new_check()
             seconds = self._allowed(self.job.limits.call_seconds)
             with _alarm(seconds + _GRACE), near.time_limit(seconds), contextlib.redirect_stdout(io.StringIO()):
                 result = run_checks(subject, [check])[0]
-            yield replace(result, message=_clean(result.message)[:_MOST_MESSAGE])
-        if near.memory_errors:
-            near.memory_errors = 0
-            self._note(MEMORY, f"the check of {exercise} was stopped: {_WORDS[MEMORY]}")
+            yield replace(result, message=clean(result.message)[:_MOST_MESSAGE])
 
 
 @contextlib.contextmanager
@@ -247,144 +235,10 @@ def _alarm(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _out_of_memory(outcome: dict) -> bool:
-    error = outcome.get("error")
-    kinds, text = (error.get("kinds"), error.get("text")) if isinstance(error, dict) else (None, None)
-    return (isinstance(kinds, list) and "MemoryError" in kinds) or (isinstance(text, str) and "can't allocate memory" in text)
-
-
 def _module(name: str, source: str) -> ModuleType:
     module = ModuleType(name)
     exec(compile(source, f"{name.replace('.', '/')}.py", "exec"), module.__dict__)
     return module
-
-
-class Kernel:
-    """A student's process in its sandbox, and the checks' connection to it."""
-
-    def __init__(self, job: Job, address: str, hide: tuple[str, ...]):
-        self.peak = 0  # bytes of memory that the student's processes held, at most, beyond the nursery's
-        self._limits, self._room, self._folder, self._pid, self._watcher = job.limits, None, None, 0, None
-        self._slot = _Slot(Path(address).parent)
-        self._connection, theirs = socket.socketpair()
-        self._closed = threading.Event()
-        request = {"op": "student", "limits": vars(job.limits), "uid": None, "cpu": self._slot.cpu, "hide": list(hide)}
-        try:
-            descriptors = [theirs.fileno()]
-            if job.sandboxed:
-                self._room = Room(job.limits, self._slot.number, hide)
-                request["uid"] = self._room.uid
-                descriptors.append(self._room.pidfd)
-            else:
-                self._folder = request["folder"] = tempfile.mkdtemp(prefix="submission-")
-            self._pid = nursery.ask(address, request, descriptors)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            theirs.close()
-        self.near = Near(self._connection, job.limits.message)
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-
-    def _watch(self) -> None:
-        """End the student's processes when together they hold too much memory. Runs beside the judge, who may be at work."""
-        roots = [self._pid, *([self._room.first] if self._room else [])]
-        base = memory_of([self._pid]).get(self._pid, 0)
-        while not self._closed.wait(_SAMPLE_SECONDS):
-            used = sum(max(0, size - base) for size in memory_of(roots).values())
-            self.peak = max(self.peak, used)
-            if used > self._limits.memory:
-                self._kill()
-                return
-
-    def _kill(self) -> None:
-        with contextlib.suppress(OSError):
-            self._room.kill() if self._room is not None else os.killpg(self._pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        self._closed.set()
-        if self._watcher is not None:
-            self._watcher.join()
-        if self._pid:
-            self._kill()
-        if self._room is not None:
-            self._room.close()
-        self._connection.close()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._slot.free()
-
-
-def probe(address: str, sandboxed: bool) -> None:
-    """Raise CourseError where a student's code would not find what it needs, so that no class gets 0 for our fault."""
-    job = Job("", "", "", "", "", "", {}, Limits(), sandboxed)
-    try:
-        kernel = Kernel(job, address, ())
-        try:
-            with kernel.near.time_limit(60):
-                error = kernel.near.run_cell("import colorsys, numpy.polynomial, tqdm.contrib, lmkit.page").get("error")
-        finally:
-            kernel.close()
-    except (SubjectGone, OSError) as gone:
-        error = {"kind": type(gone).__name__, "text": str(gone)}
-    if error:
-        told = f"{error.get('kind')}: {error.get('text')}"
-        raise CourseError(f"students' code does not run here ({told}); is .venv whole, and made by make environment?")
-
-
-class _Slot:
-    """A processor of its own for each student's process while there are enough, so that a greedy one slows nobody else."""
-
-    def __init__(self, folder: Path):
-        cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        self.number, self.cpu, self._file = os.getpid() % 3000 + 64, None, None
-        for number in range(64):
-            self._file = open(folder / f"slot-{number}", "ab")  # noqa: SIM115
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self._file.close()
-                continue
-            self.number, self.cpu = number, cpus[number % len(cpus)] if cpus else None
-            return
-
-    def free(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
-def _outputs(outcome: dict) -> list[NotebookNode]:
-    """A cell's outcome as a notebook's outputs: text and pictures only, whatever the student's process says they are."""
-    outputs = []
-    text, shown = outcome.get("text"), outcome.get("shown")
-    if isinstance(text, str) and text:
-        outputs.append(nbformat.v4.new_output("stream", name="stdout", text=_clean(text)[: 1 << 17]))
-    for one in shown[:20] if isinstance(shown, list) else []:
-        data = {}
-        if isinstance(one, dict) and isinstance(one.get("text"), str):
-            data["text/plain"] = _clean(one["text"])[: 1 << 14]
-        if isinstance(one, dict) and (png := _picture(one.get("png"))):
-            data["image/png"] = png
-        if data:
-            outputs.append(nbformat.v4.new_output("display_data", data=data))
-    return outputs
-
-
-def _clean(text: str) -> str:
-    """Text that can be written as UTF-8: halves of characters become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _picture(png: Any) -> str:
-    """A PNG picture in base64, or nothing where it is none."""
-    if not isinstance(png, str) or len(png) > 500_000:
-        return ""
-    try:
-        data = base64.b64decode(png, validate=False)
-    except ValueError:
-        return ""
-    return base64.b64encode(data).decode("ascii") if data.startswith(b"\x89PNG\r\n\x1a\n") else ""
 
 
 # as a process: a job comes in, a verdict goes out
@@ -421,5 +275,5 @@ def serve(connection: socket.socket, request: dict) -> None:
     except Exception as error:  # a fault of the grader's: it must cost one submission, not the class
         traceback.print_exc()
         message = f"the grader itself failed at it ({type(error).__name__}: {error}); please report that, and look at the notebook"
-        verdict = Verdict(job.student, job.chapter, CRASHED, _clean(message)[:1000], job.notes, key=job.key)
+        verdict = Verdict(job.student, job.chapter, CRASHED, clean(message)[:1000], job.notes, key=job.key)
     send(connection, verdict.to_json())

@@ -25,9 +25,10 @@ from pathlib import Path
 import lmkit
 from autograder import sandbox
 from autograder.errors import CourseError
-from autograder.judge import Job, probe, receive, send
+from autograder.judge import receive, send
+from autograder.kernel import probe
 from autograder.nursery import Nursery, answers, ask
-from autograder.verdict import CRASHED, Verdict
+from autograder.verdict import CRASHED, Job, Verdict
 
 _GRACE = 60.0  # seconds that a judge may take beyond what the submission may
 _WAIT = 10  # seconds to wait for a scheduler, and for its first worker

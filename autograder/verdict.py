@@ -96,3 +96,21 @@ class Limits:
     restarts: int = 5  # how often a kernel that died is started again
     output: int = 64 << 10  # characters of a cell's output that are kept
     message: int = field(default=64 << 20)  # bytes of one message from the student's process
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that grading one submission takes, in plain values: it travels to other processes and machines."""
+
+    student: str
+    chapter: str
+    submission: str  # the file's bytes, in base64
+    release: str  # the notebook that was handed out, as JSON
+    checks: str  # the source of the checks' module
+    checks_name: str  # its dotted name
+    graded: dict[str, tuple[str, bool, list[str]]]  # grade id -> exercise, whether hidden, its checks' names
+    limits: Limits
+    sandboxed: bool = True
+    key: str = ""
+    notes: tuple[str, ...] = ()  # what was found before it came here
+    modules: tuple[str, ...] = ()  # what the nursery imports first

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from autograder.bridge.handle import Handle
-from autograder.judge import Job
 from autograder.pool import run_job, to_json
 from autograder.tests import attention_checks
 from autograder.tests.attention_checks import CHECKS
 from autograder.tests.bridged import define, in_process
 from autograder.tests.walls import needs_walls
-from autograder.verdict import GRADED, Limits, Verdict
+from autograder.verdict import GRADED, Job, Limits, Verdict
 from lmkit.check import run_checks
 
 REFERENCE = """
