@@ -32,6 +32,7 @@ from lmkit.cache import write_whole
 
 Report = Callable[[Verdict], None]
 Pool = LocalPool | ExecutorPool
+_LOOK_SECONDS = 30.0  # without an answer, before the pool looks whether any can come
 _TRIES = 3  # how often a submission is judged again after its worker was lost
 
 
@@ -158,7 +159,10 @@ def _judged(taken: Iterator[Verdict | Job], pool: Pool) -> Iterator[Verdict]:
         if not running:
             return
         lost = False
-        for future in wait(running, return_when=FIRST_COMPLETED)[0]:
+        done = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)[0]
+        if not done:
+            pool.look()
+        for future in done:
             job = running.pop(future)
             try:
                 yield _believed(future.result(), job)

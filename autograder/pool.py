@@ -160,6 +160,9 @@ class LocalPool:
     def renew(self) -> None:
         """Nothing breaks here but the nursery, and `submit` sees that."""
 
+    def look(self) -> None:
+        """Called when nothing has come for a while: every job here ends in its time."""
+
 
 class ExecutorPool:
     """Any executor of `concurrent.futures`: whatever it runs on has this package and its environment, and needs nothing else."""
@@ -195,11 +198,20 @@ class ExecutorPool:
     def renew(self) -> None:
         """The executor looks after its own workers."""
 
+    def look(self) -> None:
+        """Called when nothing has come for a while. Raises CourseError where nothing can come any more."""
+
 
 class _DaskPool(ExecutorPool):
     def __init__(self, client: "Client", address: str):  # noqa: F821
         super().__init__(client.get_executor(pure=False), sum(client.nthreads().values()))
-        self._client, self._address = client, address
+        self._client, self._address, self._alone = client, address, 0
+
+    def look(self) -> None:
+        self._alone = 0 if self._client.nthreads() else self._alone + 1
+        if self._alone > 1:
+            advice = f"start some with: python -m dask worker {self._address}, then grade with --resume"
+            raise CourseError(f"the Dask scheduler at {self._address} has lost all its workers; {advice}")
 
     def submit(self, job: Job) -> Future:
         if self._client.status != "running":

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from autograder import grade as grade_module
 from autograder import nbgrader_api
 from autograder import pool as pool_module
 from autograder.assemble import assemble
@@ -51,7 +52,7 @@ class Cluster:
     def __init__(self, folder: Path):
         self._folder, self._file = folder, folder / "scheduler.json"
         self._processes = [dask("scheduler", "--port", "0", "--scheduler-file", str(self._file))]
-        wait_for(self._file.exists)
+        wait_for(lambda: self._file.exists() and self._file.read_text().rstrip().endswith("}"))  # it is not written at once
         self.scheduler, self.address = self._processes[0], json.loads(self._file.read_text())["address"]
 
     def add_worker(self, hidden: Path | None = None, threads: int = 1) -> psutil.Process:
@@ -174,6 +175,17 @@ def test_the_scheduler_may_go_while_a_class_is_graded(lesson, cluster):
             grade(lesson, students_of(lesson), limits=LIMITS, pool=pool, report=lambda one: first.set() if one.has_points else None)
         killer.join()
     assert 1 <= len(verdicts(lesson)) < len(students_of(lesson))
+
+
+def test_a_cluster_that_loses_all_its_workers_ends_in_a_sentence(lesson, cluster, monkeypatch):
+    monkeypatch.setattr(grade_module, "_LOOK_SECONDS", 1)
+    worker = cluster.add_worker()
+    with dask_pool(cluster.address) as pool:
+        killer = threading.Thread(target=lambda: wait_for(lambda: judging(worker)) and worker.kill())
+        killer.start()
+        with pytest.raises(CourseError, match=r"has lost all its workers; start some with: .*, then grade with --resume"):
+            grade(lesson, ["slow0", "slow1", "endless"], limits=LIMITS, pool=pool)
+        killer.join()
 
 
 def test_where_there_is_no_scheduler_or_no_worker_a_sentence_says_so(cluster, monkeypatch):
