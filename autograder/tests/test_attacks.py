@@ -23,6 +23,8 @@ from autograder.tests.attacks.runner import Outcome, classroom, our_grader, prov
 from autograder.verdict import GRADED, MALFORMED, MISSING, TAMPERED, TIMEOUT, Part, Refused, Verdict
 from lmkit.check import Result
 
+pytestmark = pytest.mark.slow  # it grades the whole corpus
+
 ISSUE = {  # what the corpus must hold at least, each by three attacks
     "endless loops": ("loops", "loop_in_an_answer", "loop_that_catches_everything", "loop_that_ignores_signals"),
     "memory, disk, output floods": ("floods", "memory_in_an_answer", "disk", "output_without_end"),

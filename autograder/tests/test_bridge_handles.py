@@ -20,6 +20,8 @@ from autograder.tests.bridged import define, in_process, in_thread
 from lmkit.check import answer_calls, hidden, run_checks
 from lmkit.subject import SubjectGone, find, gradients, make, public, public_name
 
+pytestmark = pytest.mark.slow  # a minute of properties: for who changes the grader, not for who writes a chapter
+
 SOURCE = """
 import threading
 import numpy as np

@@ -24,6 +24,8 @@ from autograder.bridge.near import Broken, Near, TimeUp
 from autograder.tests.bridged import LIMIT, Liar, frame
 from lmkit.subject import SubjectGone
 
+pytestmark = pytest.mark.slow  # a minute of properties: for who changes the grader, not for who writes a chapter
+
 SETTINGS = settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
 PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, Fraction, type(...), np.generic, np.dtype, Handle)
 PLAIN += (torch.Tensor, torch.Generator, torch.dtype, torch.device, np.random.Generator)

@@ -16,6 +16,8 @@ from autograder.tests.walls import needs_walls
 from autograder.verdict import GRADED, Job, Limits, Verdict
 from lmkit.check import run_checks
 
+pytestmark = pytest.mark.slow  # a minute of properties: for who changes the grader, not for who writes a chapter
+
 REFERENCE = """
 import math
 import torch

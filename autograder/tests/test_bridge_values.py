@@ -20,6 +20,8 @@ from autograder.bridge.decode import Decoder
 from autograder.bridge.encode import Encoder
 from autograder.tests.bridged import in_thread
 
+pytestmark = pytest.mark.slow  # a minute of properties: for who changes the grader, not for who writes a chapter
+
 TORCH_TYPES = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 TORCH_TYPES += [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128]
 NUMPY_TYPES = [np.dtype(code) for code in "?bhilBHILefdFD"]

@@ -11,6 +11,8 @@ from autograder.collect import DIFFERS, NEW, REFUSED, SAME, SUPERSEDED, collect,
 from autograder.errors import CourseError
 from autograder.roster import Student
 
+pytestmark = pytest.mark.slow  # a minute of properties: for who changes the grader, not for who writes a chapter
+
 CHAPTER = "02_ngrams"
 ROSTER = [
     Student("ada", "Ada", "Lovelace", lms_id="12345"),

@@ -19,6 +19,8 @@ from autograder.neutral import neutral
 from autograder.rebuild import MAX_NOTES, rebuild
 from autograder.verdict import MALFORMED, MISSING, TAMPERED, Refused
 
+pytestmark = pytest.mark.slow  # a minute of properties: for who changes the grader, not for who writes a chapter
+
 DOUBLE = "def double(numbers):\n    return [2 * number for number in numbers]"
 MISSING_CELL = "no cell carries the grade id toy-double"
 
