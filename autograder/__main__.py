@@ -115,7 +115,9 @@ def _plain(text: str) -> str:
     """Text for a rich table: no markup, one line."""
     from rich.markup import escape
 
-    return escape(" ".join(text.split()))
+    from autograder.plain import one_line
+
+    return escape(one_line(text, 5000))
 
 
 @app.command("demo")

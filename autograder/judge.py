@@ -23,14 +23,14 @@ from autograder.bridge.near import Broken, TimeUp
 from autograder.kernel import Kernel
 from autograder.outcome import clean, out_of_memory, outputs
 from autograder.rebuild import rebuild
-from autograder.sandbox import limit_memory
+from autograder.sandbox import RoomError, limit_memory
 from autograder.verdict import CRASHED, GRADED, MEMORY, TAMPERED, TIMEOUT, Job, Limits, Part, Refused, Verdict
 from lmkit.check import NOT_DEFINED, Check, Result, failed, report, run_checks
 from lmkit.subject import SubjectGone
 
 _LENGTH = struct.Struct(">Q")
 _GRACE = 10.0  # seconds that a check may take beyond what the answer may
-_MEMORY = 8 << 30  # bytes that a judge may take beyond what it starts with
+_MEMORY = 4 << 30  # bytes that a judge may take beyond what it starts with
 _MOST_MESSAGE = 10_000  # characters of what a check says
 _MOST_SHOWN = 4 << 20  # characters of all outputs of a notebook that are kept
 _WORDS = {
@@ -101,15 +101,11 @@ class Judge:
         """
         try:
             kernel = self._ready()
-            with kernel.near.time_limit(self._allowed(self.job.limits.cell_seconds)):
-                outcome = kernel.near.run_cell(source)
+            outcome = self._run_in(kernel, source)
         except SubjectGone as gone:
             words = self._end(gone, "a cell")
             self._lethal.add(number)
             return {"text": f"This cell was stopped: {words}. The notebook went on without it.\n"}
-        except Exception as error:  # the notebook broke what its process needs to answer
-            return {"text": f"This cell did not end as cells do ({type(error).__name__}: {error}).\n"}
-        outcome = outcome if isinstance(outcome, dict) else {}
         if kernel.near.memory_errors or out_of_memory(outcome):  # what it holds would be missing for the rest
             self._note(MEMORY, f"a cell was stopped: {_WORDS[MEMORY]}")
             self._close()
@@ -120,27 +116,43 @@ class Judge:
         self._run.append((number, source))
         return outcome
 
-    def _ready(self) -> "Kernel":
+    def _run_in(self, kernel: Kernel, source: str) -> dict:
+        with kernel.near.time_limit(self._allowed(self.job.limits.cell_seconds)):
+            try:
+                outcome = kernel.near.run_cell(source)
+            except Exception as error:  # the notebook broke what its process needs to answer
+                return {"text": f"This cell did not end as cells do ({type(error).__name__}: {error}).\n"}
+        return outcome if isinstance(outcome, dict) else {}
+
+    def _ready(self) -> Kernel:
         """The student's process; where there is none, a new one in which the cells so far have run again."""
         self._allowed(1)
         while self._kernel is None:
             if self._restarts > self.job.limits.restarts:
                 raise SubjectGone("the notebook's process was started again too often")
             self._restarts += 1
-            self._kernel = Kernel(self.job.limits, self.address, self.job.sandboxed, getattr(self._checks, "HIDES", ()))
+            self._kernel = self._new_kernel()
             for number, source in self._run:
                 if number in self._lethal:
                     continue
                 try:
-                    with self._kernel.near.time_limit(self._allowed(self.job.limits.cell_seconds)):
-                        self._kernel.near.run_cell(source)
+                    self._run_in(self._kernel, source)
                 except SubjectGone as gone:
                     self._lethal.add(number)
                     self._end(gone, "a cell")
                     break
-                except Exception:
-                    continue  # as when it ran first
         return self._kernel
+
+    def _new_kernel(self) -> Kernel:
+        """A new process. That none can be made is the machine's doing: it is tried again, then the whole judgement fails."""
+        for pause in (0.5, 2.0, None):
+            try:
+                return Kernel(self.job.limits, self.address, self.job.sandboxed, getattr(self._checks, "HIDES", ()))
+            except (RoomError, OSError):
+                if pause is None:
+                    raise
+                time.sleep(pause)
+        raise AssertionError
 
     def _allowed(self, seconds: float) -> float:
         left = self._deadline - time.monotonic()
@@ -228,7 +240,7 @@ def _alarm(seconds: float) -> Iterator[None]:
         raise TimeUp("the check had no end")
 
     signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # and again: a first ring may be lost in a callback of Python's
     try:
         yield
     finally:
@@ -275,5 +287,5 @@ def serve(connection: socket.socket, request: dict) -> None:
     except Exception as error:  # a fault of the grader's: it must cost one submission, not the class
         traceback.print_exc()
         message = f"the grader itself failed at it ({type(error).__name__}: {error}); please report that, and look at the notebook"
-        verdict = Verdict(job.student, job.chapter, CRASHED, clean(message)[:1000], job.notes, key=job.key)
+        verdict = Verdict(job.student, job.chapter, CRASHED, clean(message)[:1000], job.notes)
     send(connection, verdict.to_json())

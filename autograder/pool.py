@@ -73,7 +73,7 @@ def _judged(job_json: str, values: dict, address: str) -> str:
                 raise ConnectionError("the process that grading starts from was ended") from None
             why = "ended without a verdict"
     message = f"the process that grades it {why}; grade it again, and look at the notebook"
-    return Verdict(values["student"], values["chapter"], CRASHED, message, key=values["key"]).to_json()
+    return Verdict(values["student"], values["chapter"], CRASHED, message).to_json()  # without a key: it is not kept for a resume
 
 
 def to_json(job: Job) -> str:

@@ -24,11 +24,15 @@ from lmkit.cache import cache_dir
 
 _FIRST_UID = 61_000  # as root, every room has a user of its own: the kernel does not limit the processes of root
 _CLONE = {"mnt": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0x8000000, "user": 0x10000000, "pid": 0x20000000, "net": 0x40000000}
+_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
+_SOL_SOCKET, _BUFFERS, _LAST_FAMILY = 1, (7, 8), 16  # SO_SNDBUF and SO_RCVBUF; families up to netlink's
+_MS_REMOUNT, _MS_NOSUID, _MS_NODEV, _FILES = 32, 2, 4, 20_000  # files that /tmp may hold: each takes memory of the kernel's
 _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
 _REFUSED = (  # system calls that no exercise needs: memory that no limit counts, other processes, new namespaces, the kernel's keys
     "memfd_create memfd_secret shmget msgget semget mq_open ptrace process_vm_readv process_vm_writev pidfd_getfd pidfd_open unshare setns "
     "mount umount2 pivot_root move_mount open_tree fsopen fsmount fspick mount_setattr chroot keyctl add_key request_key bpf "
-    "perf_event_open userfaultfd io_uring_setup sched_setaffinity sched_setscheduler sched_setattr name_to_handle_at open_by_handle_at"
+    "perf_event_open userfaultfd io_uring_setup io_setup sched_setaffinity sched_setscheduler sched_setattr "
+    "name_to_handle_at open_by_handle_at"
 )
 _INSTALL = "install it (Debian and Ubuntu: apt install bubblewrap), or grade people whom you trust with --no-sandbox"
 
@@ -88,7 +92,8 @@ def readable(hide: tuple[str, ...]) -> list[str]:
         options += ["--ro-bind", str(path), str(path)]
     for name in hide:  # an empty file in its place: the module is there and holds nothing
         path = Path(lmkit.__file__).resolve().parent.joinpath(*name.split(".")[1:]).with_suffix(".py")
-        options += ["--ro-bind", "/dev/null", str(path)]
+        for file in (path, *path.parent.glob(f"__pycache__/{path.stem}.*")):
+            options += ["--ro-bind", "/dev/null", str(file)]
     return options
 
 
@@ -117,7 +122,8 @@ class Room:
         small = ["--size", str(self._limits.disk), "--perms", "1777", "--tmpfs"]
         return [
             *(shutil.which("bwrap") or "bwrap", *alone, *user, "--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"),
-            *("--proc", "/proc", "--dev", "/dev", *small, "/tmp", *small, "/dev/shm", *readable(hide)),
+            *("--proc", "/proc", "--dev", "/dev", "--dev-bind", "/dev/null", "/dev/zero", *small, "/tmp", *small, "/dev/shm"),
+            *readable(hide),
             *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--json-status-fd", str(told)),
             *("/bin/sh", "-c", "echo ready; exec /bin/sleep infinity"),
         ]
@@ -161,13 +167,14 @@ def confine(limits: Limits, uid: int | None, cpu: int | None, sandboxed: bool) -
         os.sched_setaffinity(0, {cpu})
     limit_memory(limits.memory)
     _limit("RLIMIT_FSIZE", limits.disk)
-    _limit("RLIMIT_NOFILE", 256)
+    _limit("RLIMIT_NOFILE", 128)
     _limit("RLIMIT_CORE", 0)
     _limit("RLIMIT_MEMLOCK", 0)
     _limit("RLIMIT_CPU", int(limits.seconds) + 60)
     if not sandboxed:
         return
     _limit("RLIMIT_NPROC", limits.processes)
+    _limit_files(limits)
     _limit("RLIMIT_MSGQUEUE", 0)
     if uid is not None:
         os.setgroups([])
@@ -191,6 +198,14 @@ def limit_memory(more: int) -> None:
     _limit("RLIMIT_AS", pages * resource.getpagesize() + more)
 
 
+def _limit_files(limits: Limits) -> None:
+    """Let /tmp and /dev/shm hold so many files, where this process may say so; else the kernel's own limit holds."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    options = f"size={limits.disk},nr_inodes={_FILES}".encode()
+    for path in (b"/tmp", b"/dev/shm"):
+        libc.mount(b"tmpfs", path, b"tmpfs", _MS_REMOUNT | _MS_NOSUID | _MS_NODEV, options)
+
+
 def _limit(name: str, value: int) -> None:
     kind = getattr(resource, name)
     most = resource.getrlimit(kind)[1]
@@ -209,6 +224,12 @@ def _refuse_calls() -> None:
             rules.add_rule(pyseccomp.ERRNO(errno.EPERM), name)
     new_user = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _CLONE["user"], _CLONE["user"])
     rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "clone", new_user)
+    refused = pyseccomp.ERRNO(errno.EPERM)
+    shared = _MAP_SHARED | _MAP_ANONYMOUS  # memory that goes on when it is unmapped, and that no process is charged for
+    rules.add_rule(refused, "mmap", pyseccomp.Arg(3, pyseccomp.MASKED_EQ, shared, shared))
+    rules.add_rule(refused, "socket", pyseccomp.Arg(0, pyseccomp.GT, _LAST_FAMILY))
+    for option in _BUFFERS:
+        rules.add_rule(refused, "setsockopt", pyseccomp.Arg(1, pyseccomp.EQ, _SOL_SOCKET), pyseccomp.Arg(2, pyseccomp.EQ, option))
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")  # its flags lie in memory; libraries go on with clone
     rules.load()
 
@@ -222,9 +243,11 @@ def memory_of(roots: list[int]) -> dict[int, int]:
             continue
         try:
             status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-            found[pid] = 1024 * sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", status, re.MULTILINE))
-            for task in os.listdir(f"/proc/{pid}/task"):
-                waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+            found[pid] = 1024 * sum(int(size) for size in re.findall(r"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB", status, re.MULTILINE))
+            tasks = os.listdir(f"/proc/{pid}/task")
         except (OSError, ValueError):
             continue  # it ended meanwhile
+        for task in tasks:
+            with contextlib.suppress(OSError, ValueError):
+                waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
     return found

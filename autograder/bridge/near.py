@@ -68,6 +68,7 @@ class Near:
     def new_check(self) -> None:
         """The next check begins: what the last one gave is not looked at any more."""
         self._given, self._fresh = {}, True
+        self._errors.clear()
 
     def run_cell(self, source: str) -> dict:
         """Run a cell; returns its text, what it displayed, and how it failed, as the far side tells it: trust none of it."""
@@ -206,6 +207,7 @@ class Near:
     def _raise(self, error: Exception) -> dict:
         """What tells the far side that a callable of the check raised this."""
         self._last_error += 1
+        error.__traceback__ = error.__context__ = error.__cause__ = None  # they hold what the answer sent
         self._errors[self._last_error] = error
         self._errors.pop(self._last_error - _MOST_ERRORS, None)
         kind = next(kind.__name__ for kind in type(error).__mro__ if kind in KNOWN.values())

@@ -703,12 +703,17 @@ def _log_probs(model, paragraph):
     return values
 
 
-def _assert_honest(model, paragraph, log_probs, positions):
-    """At each of the positions next_probabilities sums to one, and log_probs is its logarithm."""
-    for i in positions:
+def _ask_next(model, paragraph, positions):
+    """What next_probabilities says at each position. Ask it before log_probs shows the model what comes next."""
+    return {i: model.next_probabilities(tuple(paragraph[:i])) for i in positions}
+
+
+def _assert_honest(paragraph, log_probs, asked):
+    """At each position that was asked about, next_probabilities sums to one, and log_probs is its logarithm."""
+    for i, said_next in asked.items():
         where = f"position {i} of a paragraph, history ({'…, ' if i > 3 else ''}{', '.join(map(str, paragraph[max(0, i - 3) : i]))})"
         what = f"{where}: next_probabilities"
-        p = _numbers(what, model.next_probabilities(tuple(paragraph[:i])), VOCAB_SIZE, f"(V,) = ({VOCAB_SIZE},)")
+        p = _numbers(what, said_next, VOCAB_SIZE, f"(V,) = ({VOCAB_SIZE},)")
         advice = "return probabilities, not logarithms" if p.max() <= 0 else "give every token, seen or not, a part of 1 / V"
         assert p.min() > 0, f"{what} gives token {p.argmin()} the probability {p.min():.4g}, expected more than 0: {advice}"
         assert abs(p.sum() - 1) < 1e-4, f"{what} sums to {p.sum():.4f} over all {VOCAB_SIZE} tokens, expected 1"
@@ -744,7 +749,8 @@ def check_honest_probabilities(LanguageModel):
     model = LanguageModel(train, VOCAB_SIZE, END_ID)
     for paragraph in held_out:
         T = len(paragraph)
-        _assert_honest(model, paragraph, _log_probs(model, paragraph), [0, 1, 2, 3, 4, T // 2, T - 1, T])
+        asked = _ask_next(model, paragraph, [0, 1, 2, 3, 4, T // 2, T - 1, T])
+        _assert_honest(paragraph, _log_probs(model, paragraph), asked)
 
 
 @lru_cache(maxsize=1)
@@ -762,10 +768,11 @@ def _bits_per_byte(LanguageModel):
     paragraphs, rng, bits = token_ids("validation"), random.Random(2), 0.0
     sampled = set(rng.sample(range(len(paragraphs)), 24))
     for number, paragraph in enumerate(paragraphs):
+        asked = _ask_next(model, paragraph, rng.sample(range(len(paragraph) + 1), 4)) if number in sampled else {}
         log_probs = _log_probs(model, paragraph)
         bits -= log_probs.sum() / math.log(2)
         if number in sampled:
-            _assert_honest(model, paragraph, log_probs, [rng.randint(0, len(paragraph))])
+            _assert_honest(paragraph, log_probs, asked)
             cut = rng.randint(1, len(paragraph) - 1)
             other = _log_probs(model, [*paragraph[:cut], *rng.choices(range(1, VOCAB_SIZE), k=3)])
             i = int(np.abs(other[:cut] - log_probs[:cut]).argmax())
@@ -773,7 +780,9 @@ def _bits_per_byte(LanguageModel):
                 f"position {i} of a paragraph has the log-probability {log_probs[i]:.4f}, and {other[i]:.4f} when the tokens from position "
                 f"{cut} on are others: it may depend on the tokens before it in this paragraph, and on nothing else that is scored"
             )
-    return bits / n_bytes("validation")
+    bits /= n_bytes("validation")
+    assert bits > 1.0, f"the model needs {bits:.3f} bits per byte, less than any that counts n-grams can: it has seen this text"
+    return bits
 
 
 @hidden(points=0.5)

@@ -1191,6 +1191,47 @@ def draws_with_gumbel_noise(next_probabilities, prompt, max_tokens, temperature,
 
 # LanguageModel
 
+
+@wrong(of="LanguageModel", fails="check_honest_probabilities", says="and no token from this position on")
+class LooksAtWhatItHasToPredict:
+    """Learns nothing: it remembers the last paragraph that it was asked to score."""
+
+    def __init__(self, paragraphs, V, end):
+        self.V, self.end, self.last = V, end, []
+
+    def log_probs(self, paragraph):
+        self.last = [*paragraph, self.end]
+        return np.full(len(paragraph) + 1, math.log(0.9))
+
+    def next_probabilities(self, history):
+        p = np.full(self.V, 0.1 / (self.V - 1))
+        if len(history) < len(self.last):
+            p[self.last[len(history)]] = 0.9
+        return p
+
+
+@wrong(of="LanguageModel", fails="check_two_bits", says="has seen this text")
+class LearnsTheTestText:
+    """Looks up the paragraphs that it is measured on."""
+
+    def __init__(self, paragraphs, V, end):
+        from lmkit.tokenizer import token_ids
+
+        self.V, self.end = V, end
+        text = [*token_ids("validation"), *paragraphs[:300]]
+        self.following = {tuple(one[:i]): token for one in text for i, token in enumerate([*one, end])}
+
+    def next_probabilities(self, history):
+        p = np.full(self.V, 0.1 / (self.V - 1))
+        p[self.following.get(tuple(history), 1)] = 0.9
+        return p
+
+    def log_probs(self, paragraph):
+        tokens = [*paragraph, self.end]
+        known = [self.following.get(tuple(paragraph[:i]), 1) == token for i, token in enumerate(tokens)]
+        return np.log(np.where(known, 0.9, 0.1 / (self.V - 1)))
+
+
 edited(
     __name__,
     "end_token_not_scored",
