@@ -56,7 +56,7 @@ def room(command: Sequence[str], readable: Sequence[Path] = (), writing: int = -
     return [
         *("bwrap", *alone, *user, "--die-with-parent", "--new-session", "--clearenv"),
         *(word for name, value in settings.items() for word in ("--setenv", name, value)),
-        *(*sandbox.readable(()), *space, "/tmp", *shown, *hidden, "--proc", "/proc", "--dev", "/dev", *space, "/dev/shm"),
+        *(*space, "/tmp", *sandbox.readable(()), *shown, *hidden, "--proc", "/proc", "--dev", "/dev", *space, "/dev/shm"),
         *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", *(["--sync-fd", str(writing)] if writing >= 0 else [])),
         *command,
     ]
