@@ -14,6 +14,8 @@ from autograder.roster import Student
 from autograder.verdict import CRASHED, GRADED, MALFORMED, MISSING, Part, Verdict
 from lmkit.check import Result
 
+pytestmark = pytest.mark.slow  # for who changes the grader, not for who writes a chapter
+
 
 def verdict(student, status=GRADED, message=""):
     parts = (

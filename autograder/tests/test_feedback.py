@@ -17,6 +17,8 @@ from autograder.recorded import CellGrade, Recorded
 from autograder.verdict import GRADED, MALFORMED, MISSING, STATUSES, TAMPERED, TIMEOUT, Part, Verdict
 from lmkit.check import Result
 
+pytestmark = pytest.mark.slow  # for who changes the grader, not for who writes a chapter
+
 ANSWER = CellGrade(None, None, 0.0, 2.0, True, True)
 
 

@@ -223,6 +223,7 @@ def test_a_submission_that_differs_is_never_overwritten(toy, tmp_path):
         (["attacks", "--only", "no-such-attack"], "no-such-attack"),
     ],
 )
+@pytest.mark.slow
 def test_a_wrong_command_ends_in_one_sentence_and_status_2(arguments, sentence):
     environment = os.environ | {"NO_COLOR": "1"}
     command = [sys.executable, "-m", "autograder", *arguments]

@@ -27,6 +27,8 @@ from autograder.tests.test_assemble import replace
 from autograder.verdict import GRADED, MALFORMED, MISSING, Part, Verdict
 from lmkit.check import Result
 
+pytestmark = pytest.mark.slow  # for who changes the grader, not for who writes a chapter
+
 WHY = "Because twice is more."
 TABLES = ("student", "submitted_assignment", "submitted_notebook", "grade", "comment")
 

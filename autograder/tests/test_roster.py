@@ -11,6 +11,8 @@ from autograder.layout import course
 from autograder.nbgrader_api import gradebook
 from autograder.roster import Student, import_roster, read_roster, valid_id
 
+pytestmark = pytest.mark.slow  # for who changes the grader, not for who writes a chapter
+
 
 @pytest.fixture
 def write(tmp_path):

@@ -1205,8 +1205,7 @@ class LooksAtWhatItHasToPredict:
 
     def next_probabilities(self, history):
         p = np.full(self.V, 0.1 / (self.V - 1))
-        if len(history) < len(self.last):
-            p[self.last[len(history)]] = 0.9
+        p[self.last[len(history)] if len(history) < len(self.last) else 1] = 0.9
         return p
 
 
