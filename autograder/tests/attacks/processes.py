@@ -4,7 +4,7 @@ from autograder.tests.attacks.desk import ANY, WHATEVER, Desk, attack
 from autograder.verdict import CRASHED, GRADED, MEMORY, TAMPERED, TIMEOUT
 
 
-@attack((GRADED, TIMEOUT, CRASHED))
+@attack((MEMORY, GRADED, TIMEOUT, CRASHED))
 def fork_bomb(desk: Desk) -> None:
     """Every process of a cell starts two more, without end: the number of processes is bounded, and none outlives the sandbox."""
     desk.try_out("""
@@ -17,13 +17,13 @@ def fork_bomb(desk: Desk) -> None:
         """)  # fmt: skip
 
 
-@attack((GRADED, TIMEOUT, CRASHED))
+@attack((MEMORY, GRADED, TIMEOUT, CRASHED))
 def fork_bomb_of_the_shell(desk: Desk) -> None:
     """The classic of the shell, from a cell magic."""
     desk.try_out("%%bash\nbomb() { bomb | bomb & }\nbomb\nwait")
 
 
-@attack((TIMEOUT, CRASHED, GRADED, TAMPERED), double=ANY)
+@attack((MEMORY, TIMEOUT, CRASHED, GRADED, TAMPERED), double=ANY)
 def fork_bomb_in_an_answer(desk: Desk) -> None:
     """The same from within a check: only that exercise is lost."""
     desk.answer("double", """
