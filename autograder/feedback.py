@@ -3,10 +3,7 @@
 All that a student or a person wrote is text here, escaped by the template. The page takes no source of a check cell.
 """
 
-import base64
-import binascii
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +13,7 @@ from markupsafe import escape
 
 from autograder.errors import CourseError
 from autograder.layout import NOTEBOOK
+from autograder.outcome import png
 from autograder.plain import bounded, one_line
 from autograder.recorded import Recorded
 from autograder.verdict import CRASHED, GRADED, MALFORMED, MEMORY, MISSING, TAMPERED, TIMEOUT, Part, Verdict
@@ -24,9 +22,7 @@ from lmkit.check import Result
 
 MOST_BYTES = 1_000_000  # of a page
 _WORDS, _CODE, _OUTPUT, _IMAGES = 250_000, 200_000, 100_000, 300_000  # bytes of messages, of answers, of output, of images in base64
-_IMAGE, _SIDE = 150_000, 4_000  # bytes of one image; pixels of its longer side
 _CHECKS, _NOTES, _OTHERS = 400, 20, 40  # how many checks, notes, and cells that belong to no exercise a page shows
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 _NO_ZERO = "This is not 0 points: there are no points yet."
 STATUS = {  # status -> in words, what it means and what the student can do
@@ -249,15 +245,3 @@ def _take_outputs(cell: _Cell, outputs: list[object], output: _Budget, images: _
             texts.append(_text(one.get("text")) or _text(data.get("text/plain")))
     text = "\n".join(text.rstrip("\n") for text in texts if text.strip())
     cell.output = output.take(text, 6_000, 200) if text else ""
-
-
-def png(text: str) -> str:
-    """The image as base64 without line breaks; empty where it is no PNG, or too large in bytes or pixels."""
-    try:
-        data = base64.b64decode("".join(text.split()), validate=True) if len(text) <= 2 * _IMAGE else b""
-    except (binascii.Error, ValueError):
-        return ""
-    if len(data) > _IMAGE or not data.startswith(_PNG) or data[12:16] != b"IHDR" or len(data) < 33:
-        return ""
-    width, height = struct.unpack(">II", data[16:24])
-    return base64.b64encode(data).decode("ascii") if 0 < width <= _SIDE and 0 < height <= _SIDE else ""

@@ -77,7 +77,7 @@ def grade(
 
         def write(verdict: Verdict) -> None:
             verdicts[verdict.student] = verdict
-            if _storable(verdict.student):
+            if not _wrong_id(verdict.student):
                 _sweep(folder / "verdicts" / verdict.student, folder / "feedback" / verdict.student / chapter.name)
                 write_verdict(folder, verdict)
                 records.record(verdict, submitted_at(folder, verdict.student, chapter.name))
@@ -96,8 +96,10 @@ def _take_in(
     """For each student the verdict, where there is no need of a judge, or else the job for one. Read when they are asked for."""
     blank = _blank_job(chapter, folder, limits, sandboxed)
     for student in students:
+        if why := _wrong_id(student):
+            yield Verdict(student, chapter.name, MALFORMED, f"the folder's name {student!r:.120} cannot be a student's id: {why}")
+            continue
         try:
-            _check_id(student)
             submission = read_submission(folder, chapter.name, student)
         except Refused as refused:
             yield Verdict(student, chapter.name, refused.status, refused.message)
@@ -108,14 +110,12 @@ def _take_in(
         yield known if known is not None and known.key == job.key else job
 
 
-def _check_id(student: str) -> None:
+def _wrong_id(student: str) -> str:
+    """Why a folder's name cannot be a student's id; empty where it can."""
     try:
-        if valid_id(student) == student:
-            return
-        why = "it would be another name once its letters are composed and its edges trimmed"
+        return "" if valid_id(student) == student else "it would be another name once its letters are composed and its edges trimmed"
     except CourseError as error:
-        why = str(error)
-    raise Refused(MALFORMED, f"the folder's name {student!r:.120} cannot be a student's id: {why}")
+        return str(error)
 
 
 def _blank_job(chapter: Chapter, folder: Path, limits: Limits, sandboxed: bool) -> Job:
@@ -187,13 +187,6 @@ def _believed(text: str, job: Job) -> Verdict:
     if (verdict.student, verdict.chapter) != (job.student, job.chapter) or verdict.key not in (job.key, ""):
         raise CourseError(f"a judge answered about {verdict.student} in place of {job.student}: are all workers of this version?")
     return verdict
-
-
-def _storable(student: str) -> bool:
-    try:
-        return valid_id(student) == student
-    except CourseError:
-        return False
 
 
 def _sweep(*folders: Path) -> None:

@@ -195,13 +195,13 @@ class Judge:
                     results.append(result)  # one by one: what was checked before the process ended stands
         except SubjectGone as gone:
             self._lost[exercise] = self._end(gone, f"the check of {exercise}")
-        self._make_room(exercise)
+        self._shed_memory(exercise)
         if exercise in self._lost:
             stopped, rest = self._lost[exercise], checks[len(results) :]
             results += [failed(check, f"{exercise} could not be checked to the end: {stopped}") for check in rest]
         return Part(identity, exercise, hidden, tuple(results))
 
-    def _make_room(self, exercise: str) -> None:
+    def _shed_memory(self, exercise: str) -> None:
         """Where an exercise has filled the memory, go on in a new process: what it hoards would be missing for the next."""
         kernel = self._kernel
         if kernel is None:

@@ -1,10 +1,14 @@
 """What the student's process says came of a cell, of which nothing is trusted, as a notebook's outputs."""
 
 import base64
-from typing import Any
+import binascii
+import struct
 
 import nbformat
 from nbformat import NotebookNode
+
+_IMAGE, _SIDE = 150_000, 4_000  # bytes of one image; pixels of its longer side
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def outputs(outcome: dict) -> list[NotebookNode]:
@@ -17,8 +21,8 @@ def outputs(outcome: dict) -> list[NotebookNode]:
         data = {}
         if isinstance(one, dict) and isinstance(one.get("text"), str):
             data["text/plain"] = clean(one["text"])[: 1 << 14]
-        if isinstance(one, dict) and (png := _picture(one.get("png"))):
-            data["image/png"] = png
+        if isinstance(one, dict) and isinstance(one.get("png"), str) and (image := png(one["png"])):
+            data["image/png"] = image
         if data:
             made.append(nbformat.v4.new_output("display_data", data=data))
     return made
@@ -29,18 +33,20 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _picture(png: Any) -> str:
-    """A PNG picture in base64, or nothing where it is none."""
-    if not isinstance(png, str) or len(png) > 500_000:
-        return ""
+def png(text: str) -> str:
+    """The image as base64 without line breaks; empty where it is no PNG, or too large in bytes or pixels."""
     try:
-        data = base64.b64decode(png, validate=False)
-    except ValueError:
+        data = base64.b64decode("".join(text.split()), validate=True) if len(text) <= 2 * _IMAGE else b""
+    except (binascii.Error, ValueError):
         return ""
-    return base64.b64encode(data).decode("ascii") if data.startswith(b"\x89PNG\r\n\x1a\n") else ""
+    if len(data) > _IMAGE or not data.startswith(_PNG) or data[12:16] != b"IHDR" or len(data) < 33:
+        return ""
+    width, height = struct.unpack(">II", data[16:24])
+    return base64.b64encode(data).decode("ascii") if 0 < width <= _SIDE and 0 < height <= _SIDE else ""
 
 
 def out_of_memory(outcome: dict) -> bool:
+    """Whether the cell ended for lack of memory, as Python or torch says it."""
     error = outcome.get("error")
     kinds, text = (error.get("kinds"), error.get("text")) if isinstance(error, dict) else (None, None)
     return (isinstance(kinds, list) and "MemoryError" in kinds) or (isinstance(text, str) and "can't allocate memory" in text)

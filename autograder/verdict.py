@@ -1,7 +1,7 @@
 """What grading one submission comes to, in plain values that travel between processes and machines as JSON."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 
 from lmkit.check import Result
 
@@ -94,8 +94,7 @@ class Limits:
     processes: int = 64  # threads count too
     disk: int = 256 << 20  # each of /tmp and /dev/shm
     restarts: int = 5  # how often a kernel that died is started again
-    output: int = 64 << 10  # characters of a cell's output that are kept
-    message: int = field(default=64 << 20)  # bytes of one message from the student's process
+    message: int = 64 << 20  # bytes of one message from the student's process
 
 
 @dataclass(frozen=True)

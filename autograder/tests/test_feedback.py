@@ -11,7 +11,8 @@ from itertools import pairwise
 import pytest
 
 from autograder.errors import CourseError
-from autograder.feedback import MOST_BYTES, STATUS, feedback_page, png, write_feedback
+from autograder.feedback import MOST_BYTES, STATUS, feedback_page, write_feedback
+from autograder.outcome import png
 from autograder.plain import bounded, one_line, plain
 from autograder.recorded import CellGrade, Recorded
 from autograder.verdict import GRADED, MALFORMED, MISSING, STATUSES, TAMPERED, TIMEOUT, Part, Verdict

@@ -264,7 +264,8 @@ def notebook_on_disk(desk: Desk) -> None:
     desk.spy("""
         import time
         end = time.monotonic() + 2
-        for top in ("/tmp", "/var/tmp", "/home", "/root", "/work", "/srv", "/mnt", "/opt", "/run", "/dev/shm", os.getcwd()):
+        tops = [os.path.join("/", name) for name in os.listdir("/") if name not in ("proc", "sys", "usr", "bin", "lib")]
+        for top in (*tops, os.getcwd()):
             for folder, _, names in os.walk(top):
                 if time.monotonic() > end:
                     break
@@ -281,7 +282,7 @@ def caches(desk: Desk) -> None:
         import glob, tempfile
         peek("<TEMPORARY>")
         print(os.listdir(tempfile.gettempdir()))
-        for pattern in ("~/.*", "/root/.*", "/home/*/.*", "/tmp/*", "/var/tmp/*", "~/.cache/*/*", "/tmp/*/*"):
+        for pattern in ("~/.*", "/*/.*", "/*/*/.*", "/tmp/*", "/var/tmp/*", "~/.cache/*/*", "/tmp/*/*"):
             for path in glob.glob(os.path.expanduser(pattern)):
                 if os.path.isfile(path):
                     peek(path)
