@@ -23,6 +23,7 @@ from lmkit.check import Result, run_checks
 
 WRONG_AT_LEAST, RIGHT_AT_LEAST = 3, 1  # variants of an exercise
 VISIBLE_SECONDS, NOTEBOOK_SECONDS = 5.0, 120.0  # what a check cell and a whole notebook may take
+LONGEST_MESSAGE = 800  # characters; a student reads no more
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,9 @@ def _judge_variant(exercise: Exercise, variant: Variant, results: list[Result], 
         problem = f"fails first at {first.name}, not at {variant.fails}: {first.message}"
     elif not variant.right and variant.says not in first.message:
         problem = f"the message of {first.name} does not say {variant.says!r}: {first.message}"
+    too_long = [result for result in results if len(result.message) > LONGEST_MESSAGE]
+    if not problem and too_long:
+        problem = f"the message of {too_long[0].name} has {len(too_long[0].message)} characters; at most {LONGEST_MESSAGE} help"
     outcome = "passes" if first is None else f"fails {first.name}: {first.message}"
     return Row(exercise.name, variant.name, _kind(variant), outcome, seconds, problem)
 

@@ -126,8 +126,12 @@ def check_tables_of_real_text(count_ngrams):
             for token, count in followers.items():
                 merged[history[1:]][token] += count
         for history, followers in below.items():
-            message = f"after {history} you count {dict(followers)} with n = {n - 1}, but {dict(merged[history])} in all with n = {n}"
-            assert dict(merged[history]) == dict(followers), message
+            longer = merged[history]
+            token = next((one for one in {*longer, *followers} if longer.get(one, 0) != followers.get(one, 0)), None)
+            assert token is None, (
+                f"with n = {n - 1} you count the token {token} {followers.get(token, 0)} times after the history {history}, "
+                f"but with n = {n} {longer.get(token, 0)} times after all histories that end so"
+            )
         below = table
 
 
