@@ -1,5 +1,6 @@
 """Proves the checks: every reference and right variant passes, every wrong one fails where it must, also across the bridge."""
 
+import hashlib
 import shutil
 import tempfile
 import time
@@ -12,10 +13,10 @@ import nbformat
 from autograder.assemble import Assembled, Exercise, assemble, grade_id
 from autograder.errors import CourseError
 from autograder.grade import grade
-from autograder.layout import NOTEBOOK, POINTS, Chapter, load
-from autograder.pool import LocalPool
+from autograder.layout import NOTEBOOK, POINTS, Chapter, course, load
+from autograder.pool import LocalPool, code_digest
 from autograder.sandbox import is_here as sandbox_is_here
-from autograder.submissions import Answers, checks_of, direct_result, direct_results, fill, quiet, reference_codes, variant_code
+from autograder.submissions import Answers, checks_of, direct_result, direct_results, fill, quiet, reference_codes, run_ahead, variant_code
 from autograder.variant import Variant, load_variants
 from autograder.verdict import GRADED, Verdict
 from lmkit.cache import write_whole
@@ -38,8 +39,8 @@ class Row:
     problem: str
 
 
-def prove_checks(chapter: Chapter, report: Callable[[Row], None] = lambda row: None) -> list[Row]:
-    """Run every check on the reference and on every variant, in this process."""
+def prove_checks(chapter: Chapter, report: Callable[[Row], None] = lambda row: None, jobs: int = 1) -> list[Row]:
+    """Run every check on the reference and on every variant, directly: the variants in `jobs` processes, or in this one."""
     assembled = assemble(chapter)
     solutions = load(chapter, chapter.solutions)
     variants, reference = load_variants(chapter), reference_codes(chapter, assembled)
@@ -49,7 +50,11 @@ def prove_checks(chapter: Chapter, report: Callable[[Row], None] = lambda row: N
         rows.append(row)
         report(row)
 
-    known = {exercise.name for exercise in assembled.exercises}
+    known = {exercise.name: exercise for exercise in assembled.exercises}
+    by_exercise = [variant for name in known for variant in variants if variant.exercise == name]
+    codes = {variant: reference | {variant.exercise: variant_code(reference[variant.exercise], variant)} for variant in by_exercise}
+    asked = [(known[variant.exercise], codes[variant]) for variant in by_exercise]
+    seconds = run_ahead(chapter, asked, jobs) if jobs > 1 else iter(())
     for variant in variants:
         if variant.exercise not in known:
             add(Row(variant.exercise, variant.name, _kind(variant), "not run", 0.0, f"{variant.exercise} is no exercise of {chapter.name}"))
@@ -59,15 +64,37 @@ def prove_checks(chapter: Chapter, report: Callable[[Row], None] = lambda row: N
         mine = [variant for variant in variants if variant.exercise == exercise.name]
         for variant in mine:
             start = time.perf_counter()
-            codes = reference | {exercise.name: variant_code(reference[exercise.name], variant)}
-            results = direct_result(chapter, exercise, codes)
-            add(_judge_variant(exercise, variant, results, time.perf_counter() - start))
+            elsewhere = next(seconds, None)
+            results = direct_result(chapter, exercise, codes[variant])
+            add(_judge_variant(exercise, variant, results, elsewhere or time.perf_counter() - start))
         for kind, least in (("wrong", WRONG_AT_LEAST), ("right", RIGHT_AT_LEAST)):
             have = sum(_kind(variant) == kind for variant in mine)
             if have < least:
                 problem = f"has {have} {kind} variants; at least {least} are needed"
                 add(Row(exercise.name, "variants", kind, f"{have} of them", 0.0, problem))
     return rows
+
+
+def is_proven(chapter: Chapter) -> bool:
+    """Whether `remember_proof` was called when everything that the checks' proof depends on was as it is now."""
+    path = _proof_file(chapter)
+    return path.exists() and path.read_text(encoding="utf-8") == _proof_digest(chapter)
+
+
+def remember_proof(chapter: Chapter) -> None:
+    """Note that all rows of `prove_checks` were as they must be."""
+    write_whole(_proof_file(chapter), _proof_digest(chapter))
+
+
+def _proof_file(chapter: Chapter) -> Path:
+    return course(chapter.root) / "proven" / f"{chapter.name}.sha256"
+
+
+def _proof_digest(chapter: Chapter) -> str:
+    digest = hashlib.sha256(code_digest().encode())
+    for path in (chapter.exercises, chapter.solutions, chapter.checks, chapter.variants):
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _kind(variant: Variant) -> str:

@@ -4,8 +4,11 @@ import contextlib
 import linecache
 import os
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import nbformat
 from nbformat import NotebookNode
@@ -97,16 +100,18 @@ def all_cells(chapter: Chapter, exercises: list[Exercise], codes: Mapping[str, s
 
 def direct_result(chapter: Chapter, exercise: Exercise, codes: Mapping[str, str]) -> list[Result]:
     """The checks' results on one exercise's answer.   codes: of every exercise, in the notebook's order"""
-    checks = checks_of(chapter, exercise)
-    used = _used(exercise.name, codes)
-    key = (*(codes[name] for name in used), *checks)
+    key = _key(chapter, exercise, codes)
     if key not in _known:
         with quiet():
             namespace = dict(vars(load(chapter, chapter.solutions)))
-            for name in used:
+            for name in _used(exercise.name, codes):
                 defined = run_cell(codes[name], name, namespace)
-            _known[key] = run_checks(defined, checks)
+            _known[key] = run_checks(defined, checks_of(chapter, exercise))
     return _known[key]
+
+
+def _key(chapter: Chapter, exercise: Exercise, codes: Mapping[str, str]) -> tuple:
+    return (*(codes[name] for name in _used(exercise.name, codes)), *checks_of(chapter, exercise))
 
 
 def _used(name: str, codes: Mapping[str, str]) -> list[str]:
@@ -118,6 +123,30 @@ def _used(name: str, codes: Mapping[str, str]) -> list[str]:
 
 
 _known: dict[tuple, list[Result]] = {}
+
+
+def run_ahead(chapter: Chapter, asked: Sequence[tuple[Exercise, Mapping[str, str]]], jobs: int) -> Iterator[float]:
+    """Let `jobs` processes find what `direct_result` will be asked, all of it; yields the seconds that each took, in order.
+
+    Every answer is run in a process that has imported the libraries, with one thread, as graded answers are.
+    """
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        running = [pool.submit(_timed, chapter, exercise, dict(codes)) for exercise, codes in asked]
+        for (exercise, codes), future in zip(asked, running, strict=True):
+            results, seconds = future.result()
+            _known[_key(chapter, exercise, codes)] = results
+            yield seconds
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _timed(chapter: Chapter, exercise: Exercise, codes: Mapping[str, str]) -> tuple[list[Result], float]:
+    start = time.perf_counter()
+    return direct_result(chapter, exercise, codes), time.perf_counter() - start
 
 
 @contextlib.contextmanager

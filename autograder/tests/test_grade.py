@@ -16,7 +16,7 @@ from autograder.exports import export, rows
 from autograder.grade import grade, read_verdicts, students_of
 from autograder.gradebook import read_grades, roster_of
 from autograder.layout import ROOT, course
-from autograder.proof import prove_checks, prove_notebooks
+from autograder.proof import is_proven, prove_checks, prove_notebooks, remember_proof
 from autograder.submissions import Answers, fill, reference_codes
 from autograder.tests.test_assemble import replace
 from autograder.tests.walls import needs_walls
@@ -40,6 +40,7 @@ PROOF_FINDS = {
     "a right variant that fails": ("variants", "list(2 * np", "list(3 * np", "is right, but fails check_two"),
     "a reference that fails": ("checks", "== [2, 4]", "== [2, 5]", "fails check_two"),
     "too few wrong variants": ("variants", '@wrong(of="double", fails="check_empty", says="empty list")\n', "", "has 2 wrong variants"),
+    "a message that nobody reads": ("checks", '"an empty list gives an empty list"', '"an empty list gives no list" * 30', "810 characters"),
     "a variant of nothing": ("variants", '@right(of="double")', '@right(of="treble")', "treble is no exercise"),
 }
 
@@ -49,6 +50,24 @@ def test_the_proof_finds(toy, finding):
     module, old, new, sentence = PROOF_FINDS[finding]
     replace(getattr(toy, module), old, new)
     assert any(sentence in problem for problem in problems(prove_checks(toy)))
+
+
+def test_two_processes_find_what_one_finds(toy, monkeypatch):
+    told = []
+    for jobs in (2, 1):
+        monkeypatch.setattr("autograder.submissions._known", {})
+        told.append([(row.subject, row.outcome, row.problem) for row in prove_checks(toy, jobs=jobs) if row.kind != "reference"])
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("module", ["exercises", "solutions", "checks", "variants"])
+def test_a_proof_holds_until_something_changes_that_it_depends_on(toy, module):
+    assert not is_proven(toy)
+    remember_proof(toy)
+    assert is_proven(toy)
+    path = getattr(toy, module)
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert not is_proven(toy)
 
 
 def test_an_edit_must_fit_exactly_once(toy):

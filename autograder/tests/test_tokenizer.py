@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from lmkit import corpus, tokenizer
 from lmkit.cache import cache_dir, sha256
@@ -73,6 +74,61 @@ def test_saved_and_loaded_it_is_the_same(tok, tmp_path):
     text = corpus.texts("validation")[0] + " it 's ." + tokenizer.END
     assert again.encode(text) == tok.encode(text)
     assert again.decode(again.encode(text)) == text
+
+
+def test_pieces():
+    text = "It's 12 o'clock,\tand  cafés DON'T open!\n\n we've "
+    want = "It|'s| 12| o|'|clock|,|\t|and| | cafés| DON|'|T| open|!|\n\n| we|'ve| ".split("|")
+    assert [piece.decode() for piece in tokenizer.pieces(text)] == want
+    assert tokenizer.pieces("") == []
+    assert b"".join(tokenizer.pieces("a<|endoftext|>")) == b"a<|endoftext|>"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text())
+@example("\x00\x7f\u0301👩🏽‍🚀\ufeffá\xa0\xad\U0010ffff")
+def test_pieces_are_the_text_and_no_token_leaves_one(text):
+    found = tokenizer.pieces(text)
+    assert b"".join(found) == text.encode()
+    if tokenizer.END not in text:
+        cut = [i for piece in found for i in tokenizer.load().encode(piece.decode())]  # a piece is whole characters
+        assert cut == tokenizer.load().encode(text)
+
+
+def test_vocabulary_spells_every_token(tok):
+    spelled = tokenizer.vocabulary()
+    assert len(spelled) == len(set(spelled)) == 2048
+    assert spelled[tokenizer.END_ID] == tokenizer.END.encode()
+    assert sorted(spelled[1:257]) == [bytes([byte]) for byte in range(256)]
+    assert spelled == [tokenizer.spelling(token) for token in tok.convert_ids_to_tokens(range(2048))]
+    for text, ids in zip(corpus.texts("validation"), tokenizer.token_ids("validation"), strict=True):
+        assert b"".join(spelled[i] for i in ids) == text.encode()
+
+
+def test_each_merge_makes_the_next_token():
+    merged = tokenizer.merges()
+    assert len(merged) == 1791
+    assert [left + right for left, right in merged] == tokenizer.vocabulary()[257:]
+    known = set(tokenizer.vocabulary()[:257])
+    for left, right in merged:
+        assert {left, right} <= known
+        known.add(left + right)
+
+
+def test_spelling_is_the_library_s():
+    letters = bytes_to_unicode()
+    assert {byte: tokenizer.spelling(letter) for byte, letter in letters.items()} == {byte: bytes([byte]) for byte in range(256)}
+
+
+def test_a_smaller_vocabulary_is_the_start_of_the_larger():
+    texts = corpus.texts("train")[:100]
+    small, large = tokenizer.train(texts, 300), tokenizer.train(texts, 400)
+    assert (len(small), len(large)) == (43, 143)
+    assert large[:43] == small
+    first = tokenizer.build(small)
+    assert first.get_vocab_size() == 300
+    assert first.decode(first.encode("déjà vu").ids) == "déjà vu"
+    assert [first.id_to_token(i) for i in range(257)] == tokenizer.load().convert_ids_to_tokens(range(257))
 
 
 def test_token_ids_are_those_of_the_tokenizer(tok):
@@ -143,18 +199,20 @@ def empty(monkeypatch, tmp_path):
     text = (cache_dir() / name).read_bytes() if (cache_dir() / name).exists() else corpus._cleaned_wikipedia()
     (tmp_path / name).write_bytes(text)
     monkeypatch.setenv("LMKIT_CACHE", str(tmp_path))
-    tokenizer._tokenizer.cache_clear()
-    tokenizer._tokenized.cache_clear()
+    forget()
     yield tmp_path
-    tokenizer._tokenizer.cache_clear()
-    tokenizer._tokenized.cache_clear()
+    forget()
+
+
+def forget():
+    for remembered in (tokenizer._merges, tokenizer._tokenizer, tokenizer._tokenized):
+        remembered.cache_clear()
 
 
 def test_damaged_files(empty):
     tokenizer.token_ids("test")
     for name, call in (("merges", tokenizer.load), ("tokens", lambda: tokenizer.token_ids("test"))):
-        tokenizer._tokenizer.cache_clear()
-        tokenizer._tokenized.cache_clear()
+        forget()
         (path,) = empty.glob(f"{name}-*")
         whole = path.read_bytes()
         path.write_bytes(whole[:-1])
