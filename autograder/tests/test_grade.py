@@ -40,7 +40,7 @@ PROOF_FINDS = {
     "a right variant that fails": ("variants", "list(2 * np", "list(3 * np", "is right, but fails check_two"),
     "a reference that fails": ("checks", "== [2, 4]", "== [2, 5]", "fails check_two"),
     "too few wrong variants": ("variants", '@wrong(of="double", fails="check_empty", says="empty list")\n', "", "has 2 wrong variants"),
-    "a message that nobody reads": ("checks", '"an empty list gives an empty list"', '"an empty list gives no list" * 30', "810 characters"),
+    "a message too long": ("checks", '"an empty list gives an empty list"', '"an empty list gives no list" * 30', "810 characters"),
     "a variant of nothing": ("variants", '@right(of="double")', '@right(of="treble")', "treble is no exercise"),
 }
 
