@@ -13,10 +13,15 @@ from lmkit import corpus
 from lmkit.cache import cached
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tokenizers import Tokenizer
+    from tokenizers.pre_tokenizers import PreTokenizer
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["END", "END_ID", "VOCAB_SIZE", "load", "n_bytes", "token_ids", "train"]
+__all__ = [
+    "END", "END_ID", "VOCAB_SIZE", "build", "load", "merges", "n_bytes", "pieces", "spelling", "token_ids", "train", "vocabulary",
+]  # fmt: skip
 
 END = "<|endoftext|>"  # stands after every paragraph; the only special token
 END_ID = 0
@@ -52,19 +57,82 @@ def n_bytes(split: str) -> int:
     return sum(len(text.encode("utf-8")) + 1 for text in corpus.texts(split))
 
 
-def train(texts: list[str]) -> list[tuple[str, str]]:
-    """Learn merges from texts, until there are VOCAB_SIZE tokens. Source: Sennrich et al. 2016; Radford et al. 2019 for bytes.
+def pieces(text: str) -> list[bytes]:
+    """Cut a text where GPT-2 does, before any merge: no token reaches from one piece into the next. Joined, they are its UTF-8.
 
-    Returns the merges in the order learned, each a pair of tokens, in which every byte is written as one printable character.
+    A piece is a word with the space before it, a row of digits or of other signs, an English ending such as 's, or white space.
+    Source: Radford et al. 2019.
     """
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    return [spelling(piece) for piece, _ in _splitter().pre_tokenize_str(text)]
+
+
+def merges() -> list[tuple[bytes, bytes]]:
+    """The merges of the course's tokenizer, in the order learned: each a pair of tokens that become one."""
+    return [(spelling(left), spelling(right)) for left, right in _merges()]
+
+
+def vocabulary() -> list[bytes]:
+    """What each token of the course's tokenizer spells, in the order of the ids: END, the 256 bytes, and one token for each merge."""
+    return [END.encode("utf-8"), *(spelling(letter) for letter in _alphabet()), *(left + right for left, right in merges())]
+
+
+def spelling(token: str) -> bytes:
+    """The bytes of a token that is written with one printable character for each byte, as the library tokenizers writes it."""
+    return token.translate(_byte_of()).encode("latin-1")
+
+
+def train(texts: list[str], size: int = VOCAB_SIZE) -> list[tuple[str, str]]:
+    """Learn merges from texts, until there are `size` tokens. Source: Sennrich et al. 2016; Radford et al. 2019 for bytes.
+
+    Returns the merges in the order learned, each a pair of tokens, in which every byte is written as one printable character;
+    `spelling` undoes that.
+    """
+    from tokenizers import Tokenizer, models, trainers
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE, special_tokens=[END], initial_alphabet=alphabet, show_progress=False)
+    tokenizer.pre_tokenizer = _splitter()
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[END], initial_alphabet=_alphabet(), show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+def build(merges: Sequence[tuple[str, str]]) -> Tokenizer:
+    """A byte-level tokenizer with the given merges, written as `train` returns them.
+
+    Its ids: END, the 256 bytes in the order of their printable characters, then the new token of each merge.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models
+
+    tokens = dict.fromkeys([END, *_alphabet(), *(left + right for left, right in merges)])
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=list(merges)))
+    tokenizer.pre_tokenizer = _splitter()
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(END, special=True, normalized=False)])
+    return tokenizer
+
+
+def _splitter() -> PreTokenizer:
+    from tokenizers import pre_tokenizers
+
+    return pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+
+def _alphabet() -> list[str]:
+    """The 256 printable characters that stand for the bytes, in order."""
+    from tokenizers import pre_tokenizers
+
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+@lru_cache(maxsize=1)
+def _byte_of() -> dict[int, int]:
+    """Code of a printable character -> the byte that it stands for.
+
+    Bytes that print stand for themselves; the others follow in order from 256 on. Source: Radford et al. 2019, their encoder.
+    """
+    printing = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printing]
+    return {256 + i: byte for i, byte in enumerate(others)}
 
 
 def _trained_merges() -> bytes:
@@ -72,16 +140,13 @@ def _trained_merges() -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _tokenizer() -> Tokenizer:
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+def _merges() -> list[tuple[str, str]]:
+    return [(left, right) for left, right in json.loads(cached("merges", ".json", MERGES, _trained_merges, _advice()))]
 
-    merges = [(left, right) for left, right in json.loads(cached("merges", ".json", MERGES, _trained_merges, _advice()))]
-    tokens = dict.fromkeys([END, *sorted(pre_tokenizers.ByteLevel.alphabet()), *(left + right for left, right in merges)])
-    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(END, special=True, normalized=False)])
-    return tokenizer
+
+@lru_cache(maxsize=1)
+def _tokenizer() -> Tokenizer:
+    return build(_merges())
 
 
 @lru_cache(maxsize=1)
