@@ -105,7 +105,7 @@ class Room:
         self.uid = _FIRST_UID + number if os.getuid() == 0 else None
         status, told = os.pipe()
         self._process = subprocess.Popen(
-            self._command(told, hide), pass_fds=[told], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}
+            self._command(told, hide), pass_fds=[told], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}
         )
         os.close(told)
         with open(status, encoding="utf-8") as told, contextlib.suppress(ValueError, KeyError):
@@ -125,7 +125,7 @@ class Room:
             *("--proc", "/proc", "--dev", "/dev", "--dev-bind", "/dev/null", "/dev/zero", *small, "/tmp", *small, "/dev/shm"),
             *readable(hide),
             *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--json-status-fd", str(told)),
-            *("/bin/sh", "-c", "echo ready; exec /bin/sleep infinity"),
+            *("/bin/sh", "-c", "echo ready; exec /bin/cat > /dev/null"),  # until our end of its pipe closes, also where we were killed
         ]
 
     @property

@@ -233,7 +233,7 @@ def test_a_submission_that_differs_is_never_overwritten(toy, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["grade", "2_ngrams"], "chapter 2_ngrams is unknown; the chapters are 02_ngrams"),
+        (["grade", "2_ngrams"], "chapter 2_ngrams is unknown; the chapters are 01_tokens, 02_ngrams"),
         (["grade", "02_ngrams", "--student", "nobody-at-all"], "nobody-at-all has no submission of 02_ngrams"),
         (["check", "ngrams"], "chapter ngrams is unknown"),
         (["students", "no-such-class.csv"], "no-such-class.csv"),
