@@ -361,6 +361,23 @@ def bench_command(
         raise CourseError(f"{different} grades differ from those of plain nbgrader; they are listed above")
 
 
+@app.command("bench-word2vec")
+def bench_word2vec_command(
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds; the means over them are compared.")] = 3,
+    width: Annotated[int, typer.Option("--width", min=1, help="Numbers in a vector.")] = 50,
+    window: Annotated[int, typer.Option("--window", min=1, help="The largest distance of a pair.")] = 5,
+    sample: Annotated[float, typer.Option("--sample", min=0.0, help="Threshold of subsampling.")] = 1e-3,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="How often the text is read.")] = 5,
+    rate: Annotated[float, typer.Option("--rate", min=0.0, help="Learning rate at the start.")] = 0.05,
+) -> None:
+    """Train word vectors by hand and with gensim, same text and settings, and print quality and words a second side by side."""
+    from autograder.bench_word2vec import Settings, compare, tables
+
+    settings = Settings(width=width, window=window, sample=sample, epochs=epochs, learning_rate=rate)
+    found = compare(seeds, settings, lambda line: out.print(line, style="dim"))
+    out.print(*tables(found))
+
+
 @app.command("work")
 def work_command() -> None:
     """Copy the exercise notebooks to course/work, where you do them; a notebook that is there already stays as it is."""

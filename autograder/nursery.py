@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -96,6 +97,10 @@ def main(address: str, modules: list[str]) -> None:
     for name in (*ALWAYS, *modules):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    if {"lmkit.corpus", "lmkit.words"} & {*modules}:
+        from lmkit import corpus
+
+        corpus.all_paragraphs()  # rooms read what is in the cache and cannot make it
     if "lmkit.tokenizer" in modules:
         from lmkit import tokenizer
 
@@ -213,7 +218,10 @@ def _forget_the_grader(hide: list[str]) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in ("autograder", "solutions", "nbgrader")]:
         del sys.modules[name]
     for name in hide:
-        sys.modules[name] = None
+        for known in [name, *(known for known in sys.modules if known.startswith(f"{name}."))]:
+            sys.modules[known] = None
+        parent, _, last = name.rpartition(".")
+        vars(sys.modules.get(parent) or types.SimpleNamespace()).pop(last, None)
     sys.argv[:], tempfile.tempdir = ["notebook"], None
 
 

@@ -7,6 +7,7 @@ already, and enters the room through its namespaces before it runs a line of the
 
 import contextlib
 import ctypes
+import importlib.util
 import json
 import os
 import platform
@@ -90,15 +91,23 @@ def readable(hide: tuple[str, ...]) -> list[str]:
         for above in reversed(path.parents[:-1]):  # else only the user who made them could look into them
             options += ["--perms", "0755", "--dir", str(above)]
         options += ["--ro-bind", str(path), str(path)]
-    for name in hide:  # an empty file in its place: the module is there and holds nothing
-        path = Path(lmkit.__file__).resolve().parent.joinpath(*name.split(".")[1:]).with_suffix(".py")
-        for file in (path, *path.parent.glob(f"__pycache__/{path.stem}.*")):
-            options += ["--ro-bind", "/dev/null", str(file)]
-    return options
+    return options + [option for name in hide for option in _hidden(name)]
+
+
+def _hidden(name: str) -> list[str]:
+    """Options that leave nothing of a module of lmkit, an empty file, or of a whole package such as gensim, an empty folder."""
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        return []
+    if spec.submodule_search_locations:
+        return [option for folder in spec.submodule_search_locations for option in ("--tmpfs", folder, "--remount-ro", folder)]
+    path = Path(spec.origin).resolve()
+    files = (path, *path.parent.glob(f"__pycache__/{path.stem}.*"))
+    return [option for file in files for option in ("--ro-bind", "/dev/null", str(file))]
 
 
 class Room:
-    """A sandbox with nobody in it yet. `number` makes its user its own; `hide` names modules of lmkit that it does not hold."""
+    """A sandbox with nobody in it yet. `number` makes its user its own; `hide` names modules and packages that it does not hold."""
 
     def __init__(self, limits: Limits, number: int = 0, hide: tuple[str, ...] = ()):
         self._limits, self._pidfd, self.first = limits, -1, 0  # first: the number of the room's first process

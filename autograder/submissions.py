@@ -128,8 +128,9 @@ _known: dict[tuple, list[Result]] = {}
 def run_ahead(chapter: Chapter, asked: Sequence[tuple[Exercise, Mapping[str, str]]], jobs: int) -> Iterator[float]:
     """Let `jobs` processes find what `direct_result` will be asked, all of it; yields the seconds that each took, in order.
 
-    Every answer is run in a process that has imported the libraries, with one thread, as graded answers are.
+    Every answer is computed with one thread, as graded answers are; so is what this process computes meanwhile.
     """
+    _one_thread()
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         running = [pool.submit(_timed, chapter, exercise, dict(codes)) for exercise, codes in asked]
         for (exercise, codes), future in zip(asked, running, strict=True):
@@ -139,6 +140,7 @@ def run_ahead(chapter: Chapter, asked: Sequence[tuple[Exercise, Mapping[str, str
 
 
 def _one_thread() -> None:
+    """Let torch compute in one thread: processes that each use all cores wait for one another."""
     import torch
 
     torch.set_num_threads(1)
