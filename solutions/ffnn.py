@@ -126,7 +126,8 @@ def train(
     of the batch, targets of the batch) once, appends the loss to the result, and subtracts
     learning_rate * gradient from each parameter. The dictionary that was given holds the
     trained parameters in the end; whether its tensors are changed or new ones put in does
-    not matter. The windows are not changed. The dictionary may hold any names.
+    not matter. The windows and the gradients are not changed. epochs = 0 gives [] and changes
+    nothing. The dictionary may hold any names.
     """
     losses = []
     for _ in range(epochs):

@@ -81,8 +81,8 @@ def train_bpe(counts: dict[bytes, int], tokens: list[bytes], n_merges: int) -> l
     right. Return the pairs taken, in order. No pair reaches from one piece into another.
     Of pairs with the same total, take the one whose left token has the lowest id, and of these
     the one whose right token has. A token of `tokens` has its place there as its id; each merge
-    makes a token with the next free id. Stop early when no piece of two tokens is left. The
-    arguments stay as they are. Source: Sennrich et al. 2016.
+    makes a token with the next free id; one that spells a token which has an id keeps
+    that id. Stop early when no piece of two tokens is left. The arguments stay as they are. Source: Sennrich et al. 2016.
     """
     ids = {token: i for i, token in enumerate(tokens)}
     times, cut = list(counts.values()), [[piece[i : i + 1] for i in range(len(piece))] for piece in counts]

@@ -66,7 +66,7 @@ def keep_probabilities(counts: np.ndarray, sample: float) -> np.ndarray:
 def noise_distribution(counts: np.ndarray, power: float) -> np.ndarray:
     """The distribution that noise words are drawn from: counts to a power, divided by their sum.
 
-    counts: (V,) whole numbers, at least 1; power: any float -> (V,), sums to one
+    counts: (V,) whole numbers, at least 1; power: from -10 to 10 -> (V,), sums to one
 
     power = 1 gives the words' own frequencies, power = 0 the uniform distribution; word2vec
     takes 3/4. The counts, an array or a list, stay as they are.
@@ -129,13 +129,13 @@ def train_sgns(
     2. every word that stays is a centre, with a radius of its own, drawn uniformly from
        1 ... window; it makes a pair with each word at most that many places away;
     3. every pair gets K noise words, drawn from `noise`. The pairs of up to 64 centres in a
-       row may share S noise words, S at least the number of these centres: then each of the S
-       counts K / S times for each pair.
+       row of one sentence may share S noise words, S at least the number of these centres:
+       then each of the S counts K / S times for each pair.
     Then E and U take a step: minus learning rate times the gradient of the loss, summed over
     the pairs (see sgns_loss_and_gradients). One step may be taken for each pair, or for all
-    pairs of up to 64 centres at once. The learning rate falls linearly with the number of
-    words read, from learning_rate to 0 over all epochs together. epochs = 0 returns E as it
-    starts. All chance comes from `generator`. The arguments stay as they are. Floats of 32
+    pairs of up to 64 centres in a row of one sentence at once. The learning rate falls
+    linearly with the number of words read, those taken out too, from learning_rate to 0 over
+    all epochs together; it is set once a sentence. epochs = 0 returns E as it starts. All chance comes from `generator`. The arguments stay as they are. Floats of 32
     bits will do. Source: Mikolov et al. 2013.
     """
     V, block = len(keep), 32  # as many centres take a step together
@@ -193,7 +193,7 @@ class WordVectors:
         """a is to b as c is to which word? The k best answers.
 
         The target is unit(b) - unit(a) + unit(c), where unit(x) is the vector of x divided by
-        its length. The answers are the words most similar to the target, without a, b and c.
+        its length; a vector of zeros stays as it is. The answers are the words most similar to the target, without a, b and c.
         k and errors as for `nearest`. Source: Mikolov, Yih and Zweig 2013.
         """
         target = self.units[self.index[b]] - self.units[self.index[a]] + self.units[self.index[c]]
