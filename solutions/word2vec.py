@@ -135,8 +135,9 @@ def train_sgns(
     the pairs (see sgns_loss_and_gradients). One step may be taken for each pair, or for all
     pairs of up to 64 centres in a row of one sentence at once. The learning rate falls
     linearly with the number of words read, those taken out too, from learning_rate to 0 over
-    all epochs together; it is set once a sentence. epochs = 0 returns E as it starts. All chance comes from `generator`. The arguments stay as they are. Floats of 32
-    bits will do. Source: Mikolov et al. 2013.
+    all epochs together; it is set once a sentence. epochs = 0 returns E as it starts. All
+    chance comes from `generator`. The arguments stay as they are. Floats of 32 bits will do.
+    Source: Mikolov et al. 2013.
     """
     V, block = len(keep), 32  # as many centres take a step together
     E, U = generator.uniform(-1 / C, 1 / C, (V, C)).astype(np.float32), np.zeros((V, C), dtype=np.float32)
