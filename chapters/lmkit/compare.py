@@ -1,0 +1,54 @@
+"""What checks of several chapters say of a wrong result: what came out, what was expected, and which usual mistake gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["alike", "assert_close", "shown", "tensor"]
+
+
+def shown(got: Any) -> str:
+    """A wrong result as a message shows it; of an object only its kind, which is the same on both sides of the bridge."""
+    if got is None:
+        return "None: `return` the result, do not print it"
+    return f"{got!r:.100}" if isinstance(got, Real | str | list | tuple | dict) else f"a {type(got).__name__}"
+
+
+def tensor(what: str, got: Any, shape: tuple[int, ...], letters: str = "") -> Tensor:
+    """A tensor that an answer returned, without its graph: of this shape, floating point. Else AssertionError.
+
+    what: what was called, for the message. letters: how the shape is called, such as "(B, T, C)".
+    """
+    expected = f"a tensor of shape {f'{letters} = ' if letters else ''}{shape}"
+    advice = ": make it one with torch.tensor(…)" if isinstance(got, list | tuple | np.ndarray) else ""
+    assert isinstance(got, Tensor), f"{what}: expected {expected}, got {shown(got)}{advice}"
+    assert tuple(got.shape) == shape, f"{what}: expected {expected}, got the shape {tuple(got.shape)}"
+    assert got.is_floating_point(), f"{what}: expected floating-point numbers, got {got.dtype}"
+    return got.detach()
+
+
+def assert_close(what: str, got: Tensor, want: Tensor, slips: Sequence[tuple[Any, str]] = (), tolerance: float = 1e-6) -> None:
+    """Compare two tensors of one shape. slips: pairs (what a usual mistake gives, what to say of it); the first that fits is said.
+
+    A number may differ by `tolerance`, and by as much of its size. Errors: AssertionError that names the first place where they differ.
+    """
+    wrong = ~torch.isclose(got.double(), want.double(), rtol=tolerance, atol=tolerance)
+    if not wrong.any():
+        return
+    place = tuple(torch.nonzero(wrong)[0].tolist())
+    known = [f": {advice}" for slip, advice in slips if alike(got, slip)]
+    where = f" at {place[0] if len(place) == 1 else place}" if place else ""
+    digits = 4 if abs(got[place] - want[place]) > 1e-3 or not got[place].isfinite() else 8
+    raise AssertionError(f"{what}{where}: got {got[place]:.{digits}f}, expected {want[place]:.{digits}f}{''.join(known[:1])}")
+
+
+def alike(got: Tensor, slip: Any) -> bool:
+    """Whether a result is what a usual mistake gives, to four digits."""
+    slip = torch.as_tensor(slip, dtype=torch.float64)
+    return got.shape == slip.shape and torch.allclose(got.double(), slip, rtol=1e-3, atol=1e-4)
