@@ -11,44 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from lmkit.check import hidden, visible
+from lmkit.compare import assert_close, numbers, shown, tensor
 from lmkit.tokenizer import END_ID, VOCAB_SIZE, n_bytes, token_ids
 
 HIDES = ("lmkit.window",)  # while work is graded: it holds what several exercises ask for
-
-
-def _shown(got):
-    """A wrong result as a message shows it; of an object only its kind."""
-    if got is None:
-        return "None: `return` the result, do not print it"
-    return f"{got!r:.100}" if isinstance(got, Real | str | list | tuple | dict) else f"a {type(got).__name__}"
-
-
-def _tensor(what, got, shape, letters=""):
-    """A tensor that an answer returned: of this shape, floating point; without its graph. letters: how the shape is called."""
-    expected = f"a tensor of shape {f'{letters} = ' if letters else ''}{shape}"
-    advice = ": make it one with torch.tensor(…)" if isinstance(got, list | tuple | np.ndarray) else ""
-    assert isinstance(got, torch.Tensor), f"{what}: expected {expected}, got {_shown(got)}{advice}"
-    assert tuple(got.shape) == shape, f"{what}: expected {expected}, got the shape {tuple(got.shape)}"
-    assert got.is_floating_point(), f"{what}: expected floating-point numbers, got {got.dtype}"
-    return got.detach()
-
-
-def _assert_close(what, got, want, slips=(), tolerance=1e-6):
-    """Compare two tensors of one shape. slips: pairs (what a usual mistake gives, what to say of it)."""
-    wrong = ~torch.isclose(got.double(), want.double(), rtol=tolerance, atol=tolerance)
-    if not wrong.any():
-        return
-    place = tuple(torch.nonzero(wrong)[0].tolist())
-    known = [f": {advice}" for slip, advice in slips if _alike(got, slip)]
-    where = f" at {place[0] if len(place) == 1 else place}" if place else ""
-    digits = 4 if abs(got[place] - want[place]) > 1e-3 or not got[place].isfinite() else 8
-    raise AssertionError(f"{what}{where}: got {got[place]:.{digits}f}, expected {want[place]:.{digits}f}{''.join(known[:1])}")
-
-
-def _alike(got, slip):
-    """Whether a result is what a usual mistake gives. Slips are worked out to four digits."""
-    slip = torch.as_tensor(slip, dtype=torch.float64)
-    return got.shape == slip.shape and torch.allclose(got.double(), slip, rtol=1e-3, atol=1e-4)
 
 
 # 3.1 Windows
@@ -56,10 +22,10 @@ def _alike(got, slip):
 
 def _windows(what, got, n):
     """The two tensors that windows returned, when their kinds and shapes fit each other."""
-    assert isinstance(got, tuple | list), f"{what}: expected a pair, (histories, targets), got {_shown(got)}"
+    assert isinstance(got, tuple | list), f"{what}: expected a pair, (histories, targets), got {shown(got)}"
     assert len(got) == 2, f"{what}: expected a pair, (histories, targets), got {len(got)} values"
     for name, one in zip(("histories", "targets"), got, strict=True):
-        assert isinstance(one, torch.Tensor), f"{what}: expected {name} as a tensor, got {_shown(one)}: use torch.tensor(…)"
+        assert isinstance(one, torch.Tensor), f"{what}: expected {name} as a tensor, got {shown(one)}: use torch.tensor(…)"
         assert one.dtype == torch.int64, f"{what}: {name} have the type {one.dtype}, expected int64: torch.tensor(…, dtype=torch.int64)"
     histories, targets = got
     assert targets.ndim == 1, f"{what}: targets have the shape {tuple(targets.shape)}, expected (N,), one number a window"
@@ -155,11 +121,11 @@ def check_windows_of_real_text(windows):
 def _assert_log_softmax(log_softmax, what, logits, slips=()):
     """log_softmax of these logits, beside torch's own."""
     want = torch.log_softmax(logits, dim=-1)
-    got = _tensor(f"{what}: the result", log_softmax(logits.clone()), tuple(want.shape))
+    got = tensor(f"{what}: the result", log_softmax(logits.clone()), tuple(want.shape))
     assert not got.isnan().any(), f"{what}: the result holds nan, as inf - inf, inf / inf and 0 / 0 give: what became inf or 0?"
     lost = (got.isinf() & want.isfinite()).any()
     assert not lost, f"{what}: the result holds {got[got.isinf()][0]}, expected finite numbers: a sum of exponentials became 0 or inf"
-    _assert_close(f"{what}: the result", got, want, slips, 1e-6 if want.dtype == torch.float64 else 1e-4)
+    assert_close(f"{what}: the result", got, want, slips, 1e-6 if want.dtype == torch.float64 else 1e-4)
 
 
 @visible(points=0.5)
@@ -233,10 +199,10 @@ _LETTERS = {"E": "(V, C)", "W": "((n-1) C, M)", "b": "(M,)", "U": "(M, V)", "c":
 
 def _named(what, got, shapes):
     """The tensors of a dictionary that an answer returned, those with the names in `shapes`, which must have these shapes."""
-    assert isinstance(got, dict), f"{what}: expected a dictionary, name -> tensor, got {_shown(got)}"
+    assert isinstance(got, dict), f"{what}: expected a dictionary, name -> tensor, got {shown(got)}"
     missing = [name for name in shapes if name not in got]
     assert not missing, f"{what}: there is no {missing[0]}; expected a tensor for each of E, W, b, U and c"
-    return {name: _tensor(f"{what}: {name}", got[name], shape, _LETTERS[name]) for name, shape in shapes.items()}
+    return {name: tensor(f"{what}: {name}", got[name], shape, _LETTERS[name]) for name, shape in shapes.items()}
 
 
 def _drawn(initialise, V, n, C, M, names="EWU", seed=1):
@@ -362,8 +328,8 @@ def _assert_logits(forward, what, params, histories, slips=()):
         want = _library(params)(histories)
     (B, V), dtype = want.shape, params["E"].dtype
     given = {name: one.clone() for name, one in params.items()}
-    got = _tensor(f"{what}: the logits", forward(given, histories.clone()), (B, V), "(B, V)")
-    _assert_close(f"{what}: the logits", got, want, slips, 1e-6 if dtype == torch.float64 else 1e-4)
+    got = tensor(f"{what}: the logits", forward(given, histories.clone()), (B, V), "(B, V)")
+    assert_close(f"{what}: the logits", got, want, slips, 1e-6 if dtype == torch.float64 else 1e-4)
     return got, given
 
 
@@ -393,7 +359,7 @@ def check_batch_of_histories(forward):
     for row in range(3):
         history = histories[row].tolist()
         alone, _ = _assert_logits(forward, f"the worked example, history {history} alone", _by_hand(), histories[row : row + 1])
-        _assert_close(f"history {history} in a batch of three, compared with alone: the logits", together[row], alone[0])
+        assert_close(f"history {history} in a batch of three, compared with alone: the logits", together[row], alone[0])
 
 
 def _mixed_up(params, histories):
@@ -449,12 +415,12 @@ def check_nothing_changed_forward(forward):
     """Parameters and histories stay as they are, and a second call gives the same"""
     params, (histories, _) = _random_params(9, 3, 4, 6, 12), _random_histories(9, 3, 5, 13)
     given, same = {name: one.clone() for name, one in params.items()}, histories.clone()
-    first = _tensor("the logits", forward(given, same), (5, 9), "(B, V)").clone()
-    second = _tensor("the logits", forward(given, same), (5, 9), "(B, V)")
+    first = tensor("the logits", forward(given, same), (5, 9), "(B, V)").clone()
+    second = tensor("the logits", forward(given, same), (5, 9), "(B, V)")
     for name, one in params.items():
         assert torch.equal(given[name], one), f"the parameter {name} is changed: write `x = x + …`, which makes a new tensor, not `x += …`"
     assert torch.equal(same, histories), "the histories are changed: leave them as they are"
-    _assert_close("the same histories a second time: the logits", second, first)
+    assert_close("the same histories a second time: the logits", second, first)
 
 
 # 3.5 Gradients
@@ -469,14 +435,14 @@ def _gradients(loss_and_gradients, what, params, histories, targets, names=("c",
         if "grad" not in str(error):
             raise
         raise AssertionError(f"{what}: autograd is switched off here ({error!s:.80}): work the gradients out by hand") from None
-    assert isinstance(got, tuple | list), f"{what}: expected a pair, (loss, gradients), got {_shown(got)}"
+    assert isinstance(got, tuple | list), f"{what}: expected a pair, (loss, gradients), got {shown(got)}"
     assert len(got) == 2, f"{what}: expected a pair, (loss, gradients), got {len(got)} values"
     loss, gradients = got
     if isinstance(loss, torch.Tensor | np.ndarray):
         shape = tuple(loss.shape)
         assert math.prod(shape) == 1, f"{what}: the loss has the shape {shape}, expected one number: the mean over the batch"
         loss = loss.item()
-    assert isinstance(loss, Real), f"{what}: expected the loss as a number, got {_shown(loss)}"
+    assert isinstance(loss, Real), f"{what}: expected the loss as a number, got {shown(loss)}"
     found = _named(f"{what}: the gradients", gradients, {name: tuple(params[name].shape) for name in names})
     return float(loss), {name: one.double() for name, one in found.items()}
 
@@ -507,7 +473,7 @@ def _assert_loss(loss_and_gradients, what, params, histories, targets, slips=())
     got, _ = _gradients(loss_and_gradients, what, params, histories.clone(), targets.clone(), ())
     if B > 1:
         slips = [*slips, (want * B, f"this is the sum over the {B} windows; take the mean")]
-    _assert_close(f"{what}: the loss", torch.tensor(got), torch.tensor(want), slips)
+    assert_close(f"{what}: the loss", torch.tensor(got), torch.tensor(want), slips)
 
 
 def _assert_gradients(loss_and_gradients, what, params, histories, targets, names, slips=None):
@@ -527,7 +493,7 @@ def _assert_gradients(loss_and_gradients, what, params, histories, targets, name
         if B > 1:
             usual.append((want[name] * B, f"this is the sum over the {B} windows; the loss is their mean, so divide by {B}"))
             usual.append((want[name] / B, f"this is divided by {B} twice"))
-        _assert_close(f"{what}: the gradient of {name}", got[name], want[name], [*(slips or {}).get(name, ()), *usual])
+        assert_close(f"{what}: the gradient of {name}", got[name], want[name], [*(slips or {}).get(name, ()), *usual])
 
 
 _ONE = torch.tensor([[1, 2]]), torch.tensor([2])  # the window of the worked example
@@ -663,7 +629,7 @@ def check_nothing_changed_or_kept(loss_and_gradients):
     _, second = _gradients(loss_and_gradients, "a second call", given, *batch)
     for name, one in first.items():
         slips = [(2 * one, "it adds up from call to call")]
-        _assert_close(f"the same batch a second time: the gradient of {name}", second[name], one, slips)
+        assert_close(f"the same batch a second time: the gradient of {name}", second[name], one, slips)
 
 
 # 3.6 Train
@@ -687,7 +653,7 @@ def _numbered(N):
 
 def _losses(what, got, steps):
     """The losses that train returned, one a step."""
-    assert isinstance(got, list | tuple | torch.Tensor | np.ndarray), f"{what}: expected a list of losses, got {_shown(got)}"
+    assert isinstance(got, list | tuple | torch.Tensor | np.ndarray), f"{what}: expected a list of losses, got {shown(got)}"
     assert len(got) == steps, f"{what}: got {len(got)} losses, expected {steps}, one for each step"
     return [float(loss) for loss in got]
 
@@ -797,22 +763,11 @@ def check_learns(train):
 # 3.7 A language model
 
 
-def _numbers(what, got, length, shape):
-    """What a model returned, as an array of shape (length,). shape: how a message names that shape, and what the numbers are."""
-    assert got is not None, f"{what}: expected an array of shape {shape}, got {_shown(got)}"
-    try:
-        values = np.asarray(got.detach() if isinstance(got, torch.Tensor) else got, dtype=float)
-    except (TypeError, ValueError):  # a dictionary, a generator, rows of different lengths
-        raise AssertionError(f"{what}: expected an array of shape {shape}, got a {type(got).__name__}") from None
-    assert values.shape == (length,), f"{what} has the shape {values.shape}, expected {shape}"
-    return values
-
-
 def _log_probs(model, paragraph):
     """What the model's log_probs says of a paragraph: (len(paragraph) + 1,) finite numbers, none above 0."""
     T = len(paragraph)
     shape = f"({T + 1},): one number for each token and one for the end token behind the last"
-    values = _numbers(f"log_probs of a paragraph of {T} tokens", model.log_probs(list(paragraph)), T + 1, shape)
+    values = numbers(f"log_probs of a paragraph of {T} tokens", model.log_probs(list(paragraph)), T + 1, shape)
     for i, value in enumerate(values):
         what = f"log_probs gives position {i} of a paragraph of {T} tokens the value {value:.4g}"
         advice = "is it p itself, or is a minus missing?" if values.min() >= 0 else "did the training diverge? Try a smaller learning rate"
@@ -827,9 +782,9 @@ def _trained(LanguageModel, paragraphs, seed=1):
     n, params = getattr(model, "n", None), getattr(model, "params", None)
     for name, value, meaning in (("n", n, "its order"), ("params", params, "its parameters, name -> tensor")):
         assert value is not None, f"the model has no attribute {name}: set self.{name} to {meaning}"
-    assert isinstance(n, int | np.integer), f"the model's attribute n is {_shown(n)}, expected its order, a whole number"
+    assert isinstance(n, int | np.integer), f"the model's attribute n is {shown(n)}, expected its order, a whole number"
     assert 2 <= n <= 10, f"the model's attribute n is {n}, expected an order from 2 to 10"
-    assert isinstance(params, dict), f"the model's attribute params is {_shown(params)}, expected a dictionary, name -> tensor"
+    assert isinstance(params, dict), f"the model's attribute params is {shown(params)}, expected a dictionary, name -> tensor"
     shape = {name: tuple(params[name].shape) for name in ("E", "W") if isinstance(params.get(name), torch.Tensor)}
     for name in ("E", "W"):
         assert len(shape.get(name, ())) == 2, f"the model's params hold no matrix {name}, expected one of shape {_LETTERS[name]}"
@@ -870,7 +825,7 @@ def _assert_agrees(model, paragraph, said, positions):
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             told = f"{where}, where the history has {i} tokens, stopped with {type(error).__name__}: {error!s:.120}"
             raise AssertionError(f"{told}; put end tokens in front of a history of fewer than n - 1") from None
-        p = _numbers(where, got, VOCAB_SIZE, f"(V,) = ({VOCAB_SIZE},)")
+        p = numbers(where, got, VOCAB_SIZE, f"(V,) = ({VOCAB_SIZE},)")
         assert p.min() >= 0, f"{where} gives token {p.argmin()} {p.min():.3f}, and no probability is below 0: is it the logarithm?"
         assert abs(p.sum() - 1) < 1e-3, f"{where} sums to {p.sum():.3f}, expected 1: take the softmax over all V tokens"
         token = int(np.abs(p - said[i].exp().numpy()).argmax())

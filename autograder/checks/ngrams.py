@@ -10,6 +10,7 @@ from numbers import Real
 import numpy as np
 
 from lmkit.check import hidden, visible
+from lmkit.compare import ask, numbers, shown
 from lmkit.tokenizer import END_ID, VOCAB_SIZE, n_bytes, token_ids
 
 HIDES = ("lmkit.ngram",)  # while work is graded: it holds what exercise 2.7 asks for
@@ -20,7 +21,7 @@ _TOLERANCE = 1e-6  # relative: single precision passes, a wrong formula does not
 def _assert_number(what, got, want, slips=()):
     """Compare a number with the right one. slips: pairs (the number that a usual mistake gives, what to say of it)."""
     kind = ": make it a number with float(…)" if isinstance(got, np.ndarray) and got.size == 1 else ""
-    assert isinstance(got, Real), f"{what}: expected a number, got {_shown(got)}{kind}"
+    assert isinstance(got, Real), f"{what}: expected a number, got {shown(got)}{kind}"
     if not math.isclose(got, want, rel_tol=_TOLERANCE, abs_tol=1e-12):
         known = [f": {advice}" for slip, advice in slips if math.isclose(got, slip, rel_tol=_TOLERANCE, abs_tol=1e-12)]
         digits = 7 if abs(got - want) < 1e-3 else 4
@@ -29,25 +30,12 @@ def _assert_number(what, got, want, slips=()):
         raise AssertionError(f"{what} is {float(got):.{digits}f}, expected {want:.{digits}f}{''.join(known[:1])}")
 
 
-def _shown(got):
-    """A wrong result as a message shows it."""
-    return "None: `return` the result, do not print it" if got is None else f"{got!r:.100}"
-
-
-def _ask(what, function, *arguments):
-    """Call the function; an error of arithmetic or look-up becomes a message that says what was asked."""
-    try:
-        return function(*arguments)
-    except (ArithmeticError, LookupError) as error:
-        raise AssertionError(f"{what} stopped with {type(error).__name__}: {error}") from None
-
-
 # 2.1 Count
 
 
 def _assert_counts(what, got, want, n, end):
     """Compare a table of counts with the right one. The first difference is told, and the mistake that usually makes it."""
-    assert isinstance(got, dict), f"{what}: expected a dictionary, history -> token -> count, got {_shown(got)}"
+    assert isinstance(got, dict), f"{what}: expected a dictionary, history -> token -> count, got {shown(got)}"
     for history, followers in got.items():
         found = f"{what}: after the history {history!r} you have {followers!r:.100}"
         shape = "the result is a dictionary of dictionaries, history -> token -> count"
@@ -103,7 +91,7 @@ def check_unigrams_and_trigrams(count_ngrams):
 def check_edges_of_counting(count_ngrams):
     """No paragraphs, empty and short paragraphs, another end token, the input left as it was"""
     got = count_ngrams([], 3, 0)
-    assert got == {}, f"no paragraphs with n = 3: expected an empty dictionary, got {_shown(got)}"
+    assert got == {}, f"no paragraphs with n = 3: expected an empty dictionary, got {shown(got)}"
     _assert_counts("one empty paragraph, [[]], with n = 3", count_ngrams([[]], 3, 0), {(0, 0): {0: 1}}, 3, 0)
     _assert_counts("[[3]] with n = 4 and end = 7", count_ngrams([[3]], 4, 7), {(7, 7, 7): {3: 1}, (7, 7, 3): {7: 1}}, 4, 7)
     paragraphs = [[4, 5], [], [5]]
@@ -172,7 +160,7 @@ def check_without_smoothing(add_k_probability):
     )
     for history, token, k, want, why in rows:
         what = f"counts {{(1,): {{2: 2, 0: 1}}}}, k = {k}, V = 4: P({token} | {history}) ({why})"
-        got = _ask(what, add_k_probability, {(1,): {2: 2, 0: 1}}, (history,), token, k, 4)
+        got = ask(what, add_k_probability, {(1,): {2: 2, 0: 1}}, (history,), token, k, 4)
         _assert_number(what, got, want)
 
 
@@ -255,7 +243,7 @@ def check_unknown_history(interpolated_probability):
     )
     for weights, want in (([0.2, 0.35, 0.45], 3 / 11), ([0.0, 0.0, 1.0], 1 / 4)):
         what = f"the tables of the example, weights {weights}, history 3 never seen: P(2 | 3)"
-        _assert_number(what, _ask(what, interpolated_probability, _two_tables(), weights, (3,), 2, 4), want, slips)
+        _assert_number(what, ask(what, interpolated_probability, _two_tables(), weights, (3,), 2, 4), want, slips)
 
 
 def _with_trigrams():
@@ -318,7 +306,7 @@ def check_continuation_counts(KneserNey):
     )
     for word, token, want in (("york", 2, 0.07), ("must", 4, 0.195), ("never seen", 6, 0.0075)):
         what = f"York example, discount 0.5, V = 50: P({token}), token {token} ({word}) after the empty history ()"
-        _assert_number(what, _ask(what, model.probability, (), token), want, slips if token == 2 else others)
+        _assert_number(what, ask(what, model.probability, (), token), want, slips if token == 2 else others)
 
 
 @visible(points=0.75)
@@ -344,7 +332,7 @@ def check_highest_order(KneserNey):
         ("york after we", 3, 2, 0.035),
     ):
         what = f"York example, discount 0.5, V = 50, {words}: P({token} | {history})"
-        got = _ask(what, model.probability, (history,), token)
+        got = ask(what, model.probability, (history,), token)
         _assert_number(what, got, want, slips if token == 2 and history == 1 else negative)
 
 
@@ -372,7 +360,7 @@ def check_trigrams_of_the_example(KneserNey):
         ((1, 6), 0.07, "neither (1, 6) nor (6,) was seen", ((0.535, first),)),
     ):
         what = f"York example with n = 3, discount 0.5, V = 50: P(2 | {history}) ({why})"
-        _assert_number(what, _ask(what, model.probability, history, 2), want, slips)
+        _assert_number(what, ask(what, model.probability, history, 2), want, slips)
 
 
 def _three_tables():
@@ -395,7 +383,7 @@ def check_long_and_unseen_histories(KneserNey):
         ((1, 6), 2, 0.07, "only the last token counts at order 2; it was never seen"),
     ):
         what = f"York example, discount 0.5, V = 50: P({token} | {history}) ({why})"
-        _assert_number(what, _ask(what, model.probability, history, token), want)
+        _assert_number(what, ask(what, model.probability, history, token), want)
     model = KneserNey(_three_tables(), 0.5, 7)
     for history in ((6, 1), (1, 6), (6, 6), (6, 0, 1)):
         total = sum(model.probability(history, token) for token in range(7))
@@ -456,7 +444,7 @@ def check_one_order_and_input(KneserNey):
 def _assert_measure(what, got, index, want, slips=()):
     """Compare one of the two numbers, perplexity (index 0) or bits per byte (1), with the right one."""
     is_pair = isinstance(got, tuple | list) or (isinstance(got, np.ndarray) and got.ndim > 0)
-    assert is_pair, f"{what}: expected a pair, (perplexity, bits per byte), got {_shown(got)}"
+    assert is_pair, f"{what}: expected a pair, (perplexity, bits per byte), got {shown(got)}"
     assert len(got) == 2, f"{what}: expected a pair, (perplexity, bits per byte), got {len(got)} values"
     _assert_number(f"{what}: {('perplexity', 'bits per byte')[index]}", got[index], want, slips)
 
@@ -559,7 +547,7 @@ def _assert_tokens(what, got, want, slips=()):
 
 def _assert_list(what, got):
     """generate returns a list, whose length and tokens can then be compared."""
-    kind = f"a {type(got).__name__}, {got!r:.100}" if got is not None else _shown(got)
+    kind = f"a {type(got).__name__}, {got!r:.100}" if got is not None else shown(got)
     assert isinstance(got, list), f"{what}: expected a list of tokens, got {kind}"
 
 
@@ -644,7 +632,7 @@ def check_limits(generate):
         ("tokens 4, 0, 5 in turn, end = 5", _chain({None: 4, 4: 0, 0: 5}), [], 9, 1, 5, [4, 0]),
         ("only the end token possible", _always(1, 0), [1], 3, 1, 0, []),
     ):
-        _assert_tokens(what, _ask(what, generate, model, prompt, max_tokens, temperature, end, np.random.default_rng(1)), want)
+        _assert_tokens(what, ask(what, generate, model, prompt, max_tokens, temperature, end, np.random.default_rng(1)), want)
 
 
 @hidden(points=0.5)
@@ -684,22 +672,11 @@ def check_nothing_changed(generate):
 # 2.7 A language model
 
 
-def _numbers(what, got, length, shape):
-    """What a model returned, as an array of shape (length,). shape: how a message names that shape, and what the numbers are."""
-    assert got is not None, f"{what}: expected an array of shape {shape}, got {_shown(got)}"
-    try:
-        values = np.asarray(got, dtype=float)
-    except (TypeError, ValueError):  # a dictionary, a generator, rows of different lengths
-        raise AssertionError(f"{what}: expected an array of shape {shape}, got a {type(got).__name__}") from None
-    assert values.shape == (length,), f"{what} has the shape {values.shape}, expected {shape}"
-    return values
-
-
 def _log_probs(model, paragraph):
     """What the model's log_probs says of a paragraph: (len(paragraph) + 1,) finite numbers, none above 0."""
     T = len(paragraph)
     shape = f"({T + 1},): one number for each token and one for the end token behind the last"
-    values = _numbers(f"log_probs of a paragraph of {T} tokens", model.log_probs(list(paragraph)), T + 1, shape)
+    values = numbers(f"log_probs of a paragraph of {T} tokens", model.log_probs(list(paragraph)), T + 1, shape)
     advice = ""
     if values.min() >= 0:
         advice = ": is it p itself? Return its logarithm" if values.max() <= 1 else ": is a minus missing, or one too many?"
@@ -720,7 +697,7 @@ def _assert_honest(paragraph, log_probs, asked):
     for i, said_next in asked.items():
         where = f"position {i} of a paragraph, history ({'…, ' if i > 3 else ''}{', '.join(map(str, paragraph[max(0, i - 3) : i]))})"
         what = f"{where}: next_probabilities"
-        p = _numbers(what, said_next, VOCAB_SIZE, f"(V,) = ({VOCAB_SIZE},)")
+        p = numbers(what, said_next, VOCAB_SIZE, f"(V,) = ({VOCAB_SIZE},)")
         advice = "return probabilities, not logarithms" if p.max() <= 0 else "give every token, seen or not, a part of 1 / V"
         assert p.min() > 0, f"{what} gives token {p.argmin()} the probability {p.min():.4g}, expected more than 0: {advice}"
         assert abs(p.sum() - 1) < 1e-4, f"{what} sums to {p.sum():.4f} over all {VOCAB_SIZE} tokens, expected 1"

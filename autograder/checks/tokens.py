@@ -10,30 +10,15 @@ from numbers import Integral
 import numpy as np
 
 from lmkit import corpus, pretrained, tokenizer
-from lmkit.check import answer_calls, hidden, visible
+from lmkit.check import hidden, visible
+from lmkit.compare import ask, shown
 
 HIDES = ("lmkit.ngram", "lmkit.window")  # while work is graded: models that predict better than any that 1.7 asks for
 
 
-def _shown(got):
-    """A wrong result as a message shows it."""
-    plain = isinstance(got, str | bytes | int | float | list | tuple | dict | set)
-    return f"{got!r:.120}" if plain else "None: `return` the result, do not print it" if got is None else f"a {type(got).__name__}"
-
-
-def _ask(what, function, *arguments):
-    """Call the function; an error of look-up or of arithmetic becomes a message that says what was asked, and which line failed."""
-    try:
-        return function(*arguments)
-    except (ArithmeticError, LookupError, UnicodeError) as error:
-        calls = answer_calls(error, _ask.__code__.co_filename)
-        where = f", in line {calls[-1][1]} of its cell: {calls[-1][2]}" if calls and calls[-1][2] else ""
-        raise AssertionError(f"{what} stopped with {type(error).__name__}: {error!s:.120}{where}") from None
-
-
 def _assert_ids(what, got):
     """A list of whole numbers."""
-    assert isinstance(got, list), f"{what}: expected a list of ids, got {_shown(got)}"
+    assert isinstance(got, list), f"{what}: expected a list of ids, got {shown(got)}"
     other = next((one for one in got if isinstance(one, bool) or not isinstance(one, Integral)), None)
     assert other is None, f"{what}: expected whole numbers, got {other!r:.40} among them"
 
@@ -42,7 +27,7 @@ def _assert_same(what, got, want, slips=()):
     """Compare a result with the only right one. slips: pairs (what a usual mistake gives, what to say of it)."""
     if got != want:
         known = [f": {advice}" for slip, advice in slips if got == slip]
-        raise AssertionError(f"{what}: expected {want!r:.240}, got {_shown(got)}{''.join(known[:1])}")
+        raise AssertionError(f"{what}: expected {want!r:.240}, got {shown(got)}{''.join(known[:1])}")
 
 
 # 1.1 A vocabulary
@@ -50,7 +35,7 @@ def _assert_same(what, got, want, slips=()):
 
 def _assert_vocabulary(what, got, want, slips=()):
     """Compare a vocabulary with the right one. want: its words in the order of their ids; slips: as for _assert_same."""
-    assert isinstance(got, dict), f"{what}: expected a dictionary, word -> id, got {_shown(got)}"
+    assert isinstance(got, dict), f"{what}: expected a dictionary, word -> id, got {shown(got)}"
     turned = got and all(isinstance(word, Integral) for word in got)
     assert not turned, f"{what}: got {got!r:.100}, expected it the other way round: word -> id"
     other = next((i for i in got.values() if isinstance(i, bool) or not isinstance(i, Integral)), None)
@@ -102,7 +87,7 @@ def check_specials_in_the_text(build_vocabulary):
     texts, specials = [["b", "<s>", "a"], ["<s>", "b", "c"], []], ["</s>", "<s>"]
     for size, want in ((9, ["</s>", "<s>", "b", "a", "c"]), (4, ["</s>", "<s>", "b", "a"]), (2, ["</s>", "<s>"])):
         what = f"{texts}, special tokens {specials}, size {size}"
-        got = _ask(what, build_vocabulary, texts, specials, size)
+        got = ask(what, build_vocabulary, texts, specials, size)
         place = got.get("<s>", 1) if isinstance(got, dict) else 1
         assert place == 1, f"{what}: <s> has the id {place}, expected 1: a special token in the texts is not counted as a word too"
         slips = ((["</s>", "<s>", "b"], "<s> is in the vocabulary already: do not count it as a word too"),)
@@ -111,7 +96,7 @@ def check_specials_in_the_text(build_vocabulary):
     assert specials == ["</s>", "<s>"], f"the list of special tokens has become {specials}: leave it as it is"
     for texts, specials, want in (([], ["[UNK]"], ["[UNK]"]), ([[]], [], [])):
         what = f"the texts {texts}, special tokens {specials}, size 3"
-        _assert_vocabulary(what, _ask(what, build_vocabulary, texts, specials, 3), want)
+        _assert_vocabulary(what, ask(what, build_vocabulary, texts, specials, 3), want)
 
 
 @hidden(points=0.5)
@@ -120,7 +105,7 @@ def check_vocabulary_of_real_text(build_vocabulary):
     texts = [text.split() for text in corpus.texts("train")[:400]]
     got = build_vocabulary(texts, ["[UNK]"], 3000)
     counts = Counter(word for text in texts for word in text)
-    assert isinstance(got, dict), f"400 paragraphs: expected a dictionary, word -> id, got {_shown(got)}"
+    assert isinstance(got, dict), f"400 paragraphs: expected a dictionary, word -> id, got {shown(got)}"
     assert len(got) == 3000, f"400 paragraphs, size 3,000: expected 3,000 entries, got {len(got):,}"
     words = sorted(got, key=got.get)[1:]
     strange = next((word for word in words if word not in counts), None)
@@ -144,7 +129,7 @@ def check_words_to_ids(WordTokenizer):
     """The worked example: a text as ids, the words it does not know among them"""
     words = WordTokenizer(_cat_words(), "[UNK]")
     what = "encode('the cat sat on the mat.')"
-    got = _ask(what, words.encode, "the cat sat on the mat.")
+    got = ask(what, words.encode, "the cat sat on the mat.")
     _assert_ids(what, got)
     slips = (
         ([1, 2, 3, 1, 4], "a word that is not in the vocabulary gets the id of [UNK], it is not left out"),
@@ -167,7 +152,7 @@ def check_ids_to_words(WordTokenizer):
         (" the cat sat [UNK] the [UNK] .", "a space between each two words, none at the start"),
         (["the", "cat", "sat", "[UNK]", "the", "[UNK]", "."], "join the words to one text"),
     )
-    _assert_same(what, _ask(what, words.decode, [1, 2, 3, 0, 1, 0, 4]), "the cat sat [UNK] the [UNK] .", slips)
+    _assert_same(what, ask(what, words.decode, [1, 2, 3, 0, 1, 0, 4]), "the cat sat [UNK] the [UNK] .", slips)
 
 
 @hidden(points=0.5)
@@ -177,14 +162,14 @@ def check_any_vocabulary(WordTokenizer):
     words = WordTokenizer(dict(ids), "<unk>")
     for text, want in (("The cat", [0, 4]), ("the  mat,\nmats", [2, 3, 2, 1]), ("", []), (" \n", [])):
         what = f"vocabulary {ids}, unknown '<unk>': encode({text!r})"
-        got = _ask(what, words.encode, text)
+        got = ask(what, words.encode, text)
         _assert_ids(what, got)
         slips = (([0, 3, 0, 1], "the unknown word has the id 2 here"), ([0, 3, 2, 1], "the and The are two words"))
         _assert_same(what, got, want, slips)
     for given, want in (([0, 4, 3], "The cat mat"), ([2], "<unk>"), ([], "")):
         what = f"vocabulary {ids}: decode({given})"
         slips = (("mat mats cat", "look for the word that has the id; the order of the dictionary says nothing"),)
-        _assert_same(what, _ask(what, words.decode, given), want, slips)
+        _assert_same(what, ask(what, words.decode, given), want, slips)
 
 
 @hidden(points=0.5)
@@ -214,7 +199,7 @@ def _shown_pair(pair):
 
 def _assert_merges(what, got, want, slips=()):
     """Compare merges with the right ones. slips: (place, pair that a usual mistake takes there, what to say of it)."""
-    assert isinstance(got, list), f"{what}: expected a list of pairs, got {_shown(got)}"
+    assert isinstance(got, list), f"{what}: expected a list of pairs, got {shown(got)}"
     other = next((pair for pair in got if not (isinstance(pair, tuple) and list(map(type, pair)) == [bytes, bytes])), None)
     advice = ""
     if isinstance(other, bytes):
@@ -237,7 +222,7 @@ def check_example_merges(train_bpe):
     """The worked example, one merge after the other"""
     what = "counts ab 1, cab 1, bc 5; tokens a, b, c; n_merges = 1"
     slips = ((0, (b"a", b"b"), "a piece that occurs 5 times counts each of its pairs 5 times"),)
-    got = _ask(what, train_bpe, {b"ab": 1, b"cab": 1, b"bc": 5}, [b"a", b"b", b"c"], 1)
+    got = ask(what, train_bpe, {b"ab": 1, b"cab": 1, b"bc": 5}, [b"a", b"b", b"c"], 1)
     _assert_merges(what, got, [(b"b", b"c")], slips)
     counts, tokens = {b"cat": 4, b"cats": 2, b"hat": 6, b"at": 1}, [b"h", b"c", b"a", b"t", b"s"]
     want = [(b"a", b"t"), (b"h", b"at"), (b"c", b"at"), (b"cat", b"s")]
@@ -253,7 +238,7 @@ def check_example_merges(train_bpe):
     )
     for n_merges in (1, 2, 4):
         what = f"counts cat 4, cats 2, hat 6, at 1; tokens h, c, a, t, s; n_merges = {n_merges}"
-        _assert_merges(what, _ask(what, train_bpe, dict(counts), list(tokens), n_merges), want[:n_merges], slips)
+        _assert_merges(what, ask(what, train_bpe, dict(counts), list(tokens), n_merges), want[:n_merges], slips)
 
 
 @visible(points=0.5)
@@ -264,15 +249,15 @@ def check_equal_totals(train_bpe):
         ({b"xz": 2, b"yx": 2, b"yz": 2}, [b"z", b"y", b"x"], [(b"y", b"z"), (b"y", b"x"), (b"x", b"z")], ()),
         ({b"abab": 3, b"cd": 3}, [b"a", b"b", b"c", b"d"], [(b"a", b"b"), (b"c", b"d"), (b"ab", b"ab")], ((1, (b"ab", b"ab"), last),)),
     ):
-        shown = ", ".join(f"{piece.decode()} {times}" for piece, times in counts.items())
-        what = f"counts {shown}; tokens {', '.join(token.decode() for token in tokens)}"
+        counted = ", ".join(f"{piece.decode()} {times}" for piece, times in counts.items())
+        what = f"counts {counted}; tokens {', '.join(token.decode() for token in tokens)}"
         known = (
             (0, (b"x", b"z"), "all three occur twice; y has a lower id than x, 1, its place in `tokens`"),
             (0, (b"y", b"x"), "all three occur twice; y is the lowest left token of two, and of these z has the lower id, 0"),
             (1, (b"x", b"z"), "both occur twice; the left token decides first, and y has a lower id than x"),
             *slips,
         )
-        _assert_merges(what, _ask(what, train_bpe, counts, tokens, 3), want, known)
+        _assert_merges(what, ask(what, train_bpe, counts, tokens, 3), want, known)
 
 
 @visible(points=0.75)
@@ -287,9 +272,9 @@ def check_rows_of_one_byte(train_bpe):
           (1, (b"a", b"b"), "join wherever the pair stands: aaaab becomes aa aa b"),
           (1, (b"aa", b"aa"), "aa + aa and aa + b both occur twice; b has the id 1, the new token aa the next free one, 2"))),
     ):  # fmt: skip
-        shown = ", ".join(f"{piece.decode()} {times}" for piece, times in counts.items())
-        what = f"counts {shown}; tokens {', '.join(token.decode() for token in tokens)}"
-        _assert_merges(what, _ask(what, train_bpe, counts, tokens, 3), want, slips)
+        counted = ", ".join(f"{piece.decode()} {times}" for piece, times in counts.items())
+        what = f"counts {counted}; tokens {', '.join(token.decode() for token in tokens)}"
+        _assert_merges(what, ask(what, train_bpe, counts, tokens, 3), want, slips)
 
 
 @hidden(points=0.5)
@@ -303,11 +288,11 @@ def check_edges_of_training(train_bpe):
         ({b"abc": 1}, 9, [(b"a", b"b"), (b"ab", b"c")]),
     ):
         tokens = [b"a", b"b", b"c"]
-        shown = ", ".join(f"{piece.decode()} {times}" for piece, times in counts.items()) or "{}"
-        what = f"counts {shown}; n_merges = {n_merges}"
+        counted = ", ".join(f"{piece.decode()} {times}" for piece, times in counts.items()) or "{}"
+        what = f"counts {counted}; n_merges = {n_merges}"
         given = dict(counts)
         try:
-            got = _ask(what, train_bpe, given, tokens, n_merges)
+            got = ask(what, train_bpe, given, tokens, n_merges)
         except ValueError as error:
             raise AssertionError(f"{what} stopped with ValueError: {error!s:.80}; stop when no pair is left") from None
         _assert_merges(what, got, want)
@@ -385,7 +370,7 @@ def check_order_of_merges(BPETokenizer):
     )
     for text, want in (("anon", [1, 5, 2]), ("not", [7]), ("nonono", [5, 5, 5]), ("", [])):
         what = f"tokens ' ', a, n, o, t; merges n + o, a + n, no + t: encode({text!r})"
-        _assert_encoded(what, _ask(what, bpe.encode, text), want, spelled, slips)
+        _assert_encoded(what, ask(what, bpe.encode, text), want, spelled, slips)
 
 
 @visible(points=0.5)
@@ -394,15 +379,15 @@ def check_pieces(BPETokenizer):
     tokens, merges, spelled = _small_bpe()
     what = "tokens ' ', a, n, o, t; merges n + o, a + n, no + t: encode('not an ant')"
     slips = (([7, 6, 6, 4], "the spaces are gone; cut the text with `pieces`, which keeps them: 'not', ' an', ' ant'"),)
-    _assert_encoded(what, _ask(what, BPETokenizer(tokens, merges).encode, "not an ant"), [7, 0, 6, 0, 6, 4], spelled, slips)
+    _assert_encoded(what, ask(what, BPETokenizer(tokens, merges).encode, "not an ant"), [7, 0, 6, 0, 6, 4], spelled, slips)
     tokens, merges = [b" ", b"a", b"t"], [(b"t", b" "), (b" ", b"a")]
     slips = (([1, 3, 1, 2], "the pieces are 'at' and ' at': no merge joins the t of the first and the space of the second"),)
     what = "tokens ' ', a, t; merges t + ' ', ' ' + a: encode('at at')"
-    _assert_encoded(what, _ask(what, BPETokenizer(tokens, merges).encode, "at at"), [1, 2, 4, 2], [*tokens, b"t ", b" a"], slips)
+    _assert_encoded(what, ask(what, BPETokenizer(tokens, merges).encode, "at at"), [1, 2, 4, 2], [*tokens, b"t ", b" a"], slips)
     tokens, merges = [b"b", b"a"], [(b"a", b"a")]
     slips = (([1, 2], "of the same pair the leftmost goes first"),)
     what = "tokens b, a; merge a + a: encode('aaa')"
-    _assert_encoded(what, _ask(what, BPETokenizer(tokens, merges).encode, "aaa"), [2, 1], [*tokens, b"aa"], slips)
+    _assert_encoded(what, ask(what, BPETokenizer(tokens, merges).encode, "aaa"), [2, 1], [*tokens, b"aa"], slips)
 
 
 @visible(points=0.5)
@@ -411,7 +396,7 @@ def check_text_again(BPETokenizer):
     tokens, merges, _ = _small_bpe()
     what = "tokens ' ', a, n, o, t; merges n + o, a + n, no + t: decode([7, 0, 6])"
     slips = (("notan", "a space is a token too"), (b"not an", "decode the bytes to text"))
-    _assert_same(what, _ask(what, BPETokenizer(tokens, merges).decode, [7, 0, 6]), "not an", slips)
+    _assert_same(what, ask(what, BPETokenizer(tokens, merges).decode, [7, 0, 6]), "not an", slips)
     slips = (
         ("\ufffd\ufffd", "the two bytes of é stand in two tokens: join all bytes, then decode once"),
         ("Ã©", "read the bytes as UTF-8, not as Latin-1"),
@@ -420,7 +405,7 @@ def check_text_again(BPETokenizer):
     for ids, want in (([0, 1], "é"), ([0], "\ufffd"), ([], "")):
         what = f"tokens b'\\xc3', b'\\xa9', no merges: decode({ids})"
         try:
-            got = _ask(what, BPETokenizer([b"\xc3", b"\xa9"], []).decode, ids)
+            got = ask(what, BPETokenizer([b"\xc3", b"\xa9"], []).decode, ids)
         except ValueError as error:
             raise AssertionError(f"{what} stopped with ValueError: {error!s:.80}") from None
         _assert_same(what, got, want, slips if ids else ())
@@ -433,8 +418,8 @@ def check_validation_text(BPETokenizer):
     bpe = BPETokenizer(spelled[:257], tokenizer.merges())
     for number, (text, want) in enumerate(zip(corpus.texts("validation"), tokenizer.token_ids("validation"), strict=True)):
         what = f"the course's merges, paragraph {number} of the validation text"
-        _assert_encoded(what, _ask(what, bpe.encode, text), want, spelled)
-        back = _ask(what, bpe.decode, want)
+        _assert_encoded(what, ask(what, bpe.encode, text), want, spelled)
+        back = ask(what, bpe.decode, want)
         assert back == text, f"{what}: decode gave another text than the one that was encoded: {back!r:.60}"
 
 
@@ -450,8 +435,8 @@ def check_any_text(BPETokenizer):
     for text in (*texts, "0.5 % of 1,234", " "):
         what = f"300 merges of other text: encode({text!r})"
         want = library.encode(text).ids
-        _assert_encoded(what, _ask(what, bpe.encode, text), want, spelled)
-        _assert_same(f"300 merges of other text: decode({want!r:.60})", _ask(what, bpe.decode, want), text)
+        _assert_encoded(what, ask(what, bpe.encode, text), want, spelled)
+        _assert_same(f"300 merges of other text: decode({want!r:.60})", ask(what, bpe.decode, want), text)
 
 
 # 1.5 WordPiece
@@ -460,7 +445,7 @@ def check_any_text(BPETokenizer):
 def _assert_parts(words, got, want, slips=()):
     """Compare the parts of words with the right ones; slips: (parts, what to say of them)."""
     what = f"words {words!r:.60}"
-    assert isinstance(got, list), f"{what}: expected a list with a list of parts for each word, got {_shown(got)}"
+    assert isinstance(got, list), f"{what}: expected a list with a list of parts for each word, got {shown(got)}"
     flat = next((parts for parts in got if not isinstance(parts, list)), None)
     assert flat is None, f"{what}: expected for each word a list of its parts, got {flat!r:.60} among them"
     for word, found, right in zip(words, got, want, strict=False):
@@ -485,7 +470,7 @@ def check_longest_part(wordpiece):
     )
     words = ["unbreakable", "breaks", "able"]
     want = [["un", "##break", "##able"], ["break", "##s"], ["able"]]
-    _assert_parts(words, _ask(f"words {words}", wordpiece, words, known_parts, "[UNK]"), want, slips)
+    _assert_parts(words, ask(f"words {words}", wordpiece, words, known_parts, "[UNK]"), want, slips)
 
 
 @visible(points=0.5)
@@ -504,7 +489,7 @@ def check_unknown_words(wordpiece):
     )
     for unknown in ("[UNK]", "<unk>"):
         words = ["unxable", "s", "un"]
-        got = _ask(f"words {words}, unknown {unknown!r}", wordpiece, words, known_parts, unknown)
+        got = ask(f"words {words}, unknown {unknown!r}", wordpiece, words, known_parts, unknown)
         _assert_parts(words, got, [[unknown], [unknown], ["un"]], slips)
 
 
@@ -514,12 +499,12 @@ def check_long_words(wordpiece):
     known_parts = {"a": 5, "##a": 6, "[UNK]": 0}
     words = ["a" * 100, "a" * 101, "a"]
     want = [["a", *["##a"] * 99], ["[UNK]"], ["a"]]
-    got = _ask("words of one letter", wordpiece, words, known_parts, "[UNK]")
+    got = ask("words of one letter", wordpiece, words, known_parts, "[UNK]")
     _assert_parts(words[2:], got[2:], want[2:])
     for found, right, length in zip(got, want, (100, 101), strict=False):
         what = f"a word of {length} characters, all of them a: expected {len(right)} of the parts {sorted(set(right))}"
         assert found == right, f"{what}, got {len(found)} of {sorted(set(found))}; more than 100 characters make a word unknown"
-    _assert_parts([], _ask("no words", wordpiece, [], known_parts, "[UNK]"), [])
+    _assert_parts([], ask("no words", wordpiece, [], known_parts, "[UNK]"), [])
 
 
 @lru_cache(maxsize=1)
@@ -535,7 +520,7 @@ def _corpus_words():
 def check_words_of_the_corpus(wordpiece):
     """Every distinct word of the corpus, cut as the pretrained encoder's tokenizer cuts it"""
     words, want, known_parts = _corpus_words()
-    _assert_parts(words, _ask("the words of the corpus", wordpiece, words, known_parts, "[UNK]"), want)
+    _assert_parts(words, ask("the words of the corpus", wordpiece, words, known_parts, "[UNK]"), want)
 
 
 # 1.6 A batch
@@ -543,7 +528,7 @@ def check_words_of_the_corpus(wordpiece):
 
 def _assert_batch(what, got, want, slips=()):
     """Compare a batch with the right one, name by name. slips: (name, rows that a usual mistake gives, what to say of it)."""
-    assert isinstance(got, dict), f"{what}: expected a dictionary of three tensors, got {_shown(got)}"
+    assert isinstance(got, dict), f"{what}: expected a dictionary of three tensors, got {shown(got)}"
     for name, right in want.items():
         assert name in got, f"{what}: {name!r} is missing; the batch has {sorted(map(str, got))}"
         kind = getattr(got[name], "dtype", None)
@@ -615,7 +600,7 @@ def check_edges_of_batches(make_batch):
     ):  # fmt: skip
         given = [(list(first), list(second)) for first, second in pairs]
         what = f"pairs {pairs}, (cls, sep, pad) = {special}, max_length {max_length}"
-        got = _ask(what, make_batch, given, *special, max_length)
+        got = ask(what, make_batch, given, *special, max_length)
         advice = "the id of padding may stand in a sentence: there it is read"
         slips = (("attention_mask", [[1, 1, 0, 1, 0, 1], [1, 1, 1, 1, 0, 0]], advice),)
         _assert_batch(what, got, dict(zip(("input_ids", "token_type_ids", "attention_mask"), want, strict=True)), slips)
@@ -644,7 +629,7 @@ def check_like_the_fast_tokenizer(make_batch):
 def _encoded(model, text, V):
     """The ids that a model gives a text: whole numbers from 1 to V - 1."""
     what = f"encode({text!r:.40})"
-    got = _ask(what, model.encode, text)
+    got = ask(what, model.encode, text)
     got = got.tolist() if isinstance(got, np.ndarray) else got
     _assert_ids(what, got)
     wrong = next((i for i in got if not 0 < i < V), None)
@@ -656,7 +641,7 @@ def _encoded(model, text, V):
 def _assert_back(text, back):
     """What decode gave is the text that was encoded."""
     if back != text:
-        assert isinstance(back, str), f"decode(encode({text!r:.40})) gave {_shown(back)}, expected the text"
+        assert isinstance(back, str), f"decode(encode({text!r:.40})) gave {shown(back)}, expected the text"
         i = next((i for i, (found, right) in enumerate(zip(back, text, strict=False)) if found != right), min(len(back), len(text)))
         start = max(0, i - 10)
         what = f"decode(encode(text)) is another text: from character {start} on it has {back[start : start + 30]!r}"
@@ -666,7 +651,7 @@ def _assert_back(text, back):
 def _log_probs(model):
     """The log-probabilities of a model's tokens: (V,), each finite, whose probabilities sum to one."""
     got = model.log_probs()
-    assert got is not None, f"log_probs: expected an array of shape (V,), got {_shown(got)}"
+    assert got is not None, f"log_probs: expected an array of shape (V,), got {shown(got)}"
     try:
         values = np.asarray(got, dtype=float)
     except (TypeError, ValueError):

@@ -11,23 +11,9 @@ from gensim.models import KeyedVectors, Word2Vec
 
 from lmkit import words as text
 from lmkit.check import hidden, visible
+from lmkit.compare import ask, shown
 
 HIDES = ("gensim",)  # while work is graded: it holds what all exercises ask for, and the judgements that 4.8 is measured by
-
-
-def _shown(got):
-    """A wrong result as a message shows it; of an object only its kind."""
-    if got is None:
-        return "None: `return` the result, do not print it"
-    return f"{got!r:.100}" if isinstance(got, Real | str | list | tuple) else f"a {type(got).__name__}"
-
-
-def _ask(what, function, *arguments):
-    """Call the function; an error of arithmetic or look-up becomes a message that says what was asked."""
-    try:
-        return function(*arguments)
-    except (ArithmeticError, LookupError) as error:
-        raise AssertionError(f"{what} stopped with {type(error).__name__}: {error!s:.120}") from None
 
 
 def _assert_same(what, got, want, slips=()):
@@ -40,7 +26,7 @@ def _assert_same(what, got, want, slips=()):
 def _array(what, got, shape, letters=""):
     """An answer as an array of floats of this shape. letters: how the shape is called."""
     expected = f"an array of shape {f'{letters} = ' if letters else ''}{shape}"
-    assert got is not None, f"{what}: expected {expected}, got {_shown(got)}"
+    assert got is not None, f"{what}: expected {expected}, got {shown(got)}"
     try:
         values = np.asarray(got, dtype=float)
     except (TypeError, ValueError):  # a dictionary, a generator, rows of different lengths
@@ -66,10 +52,10 @@ def _assert_close(what, got, want, slips=(), tolerance=1e-6, names=None):
 
 def _pairs(what, got):
     """The pairs that an answer returned, as a list of tuples."""
-    assert isinstance(got, list | tuple | np.ndarray), f"{what}: expected a list of pairs, (centre, context), got {_shown(got)}"
+    assert isinstance(got, list | tuple | np.ndarray), f"{what}: expected a list of pairs, (centre, context), got {shown(got)}"
     for pair in got:
         is_pair = isinstance(pair, list | tuple | np.ndarray) and len(pair) == 2
-        assert is_pair, f"{what}: expected a list of pairs, (centre, context), and there is {_shown(pair)} in it"
+        assert is_pair, f"{what}: expected a list of pairs, (centre, context), and there is {shown(pair)} in it"
     return [tuple(pair) for pair in got]
 
 
@@ -79,21 +65,21 @@ def _assert_pairs(what, got, want, slips=()):
     if got in [slip for slip, _ in slips]:
         _assert_same(what, got, want, slips)
     missing, extra = list((Counter(want) - Counter(got)).elements()), list((Counter(got) - Counter(want)).elements())
-    shown = f"{what}: expected {want!r:.220}, got {got!r:.220}"
+    difference = f"{what}: expected {want!r:.220}, got {got!r:.220}"
     if got != want and not missing and not extra:
         turned = got == [pair[::-1] for pair in want]
         advice = "each pair is (centre, context), not (context, centre)"
         advice = advice if turned else "the pairs are right; order them by the centre's place, then by the context's"
-        raise AssertionError(f"{shown}: {advice}")
+        raise AssertionError(f"{difference}: {advice}")
     if missing:
         advice = "pairs are made up to `window` places apart, that one included"
         advice = "a word that stands twice in the window makes two pairs" if set(want) == set(got) else advice
         advice = "a word like the centre, at another place, makes a pair with it" if missing[0][0] == missing[0][1] else advice
-        raise AssertionError(f"{shown}: {missing[0]} is missing; {advice}")
+        raise AssertionError(f"{difference}: {missing[0]} is missing; {advice}")
     if extra:
         advice = "the window is `window` places to each side, and cut at the ends"
         advice = "the centre's own place is left out" if any(first == second for first, second in extra) else advice
-        raise AssertionError(f"{shown}: {extra[0]} does not belong there; {advice}")
+        raise AssertionError(f"{difference}: {extra[0]} does not belong there; {advice}")
 
 
 @visible(points=0.5)
@@ -120,7 +106,7 @@ def check_short_sentences(skip_gram_pairs):
     """Empty and short sentences, a window wider than the sentence, an array, the sentence left as it was"""
     for words, window, want in (([], 3, []), ([4], 1, []), ([4, 5], 9, [(4, 5), (5, 4)]), ([0, 0], 1, [(0, 0), (0, 0)])):
         what = f"{words}, window {window}"
-        _assert_pairs(what, _ask(what, skip_gram_pairs, words, window), want)
+        _assert_pairs(what, ask(what, skip_gram_pairs, words, window), want)
     words = ["a", "b", "c"]
     skip_gram_pairs(words, 2)
     assert words == ["a", "b", "c"], f"the sentence ['a', 'b', 'c'] has become {words}: it must stay as it is"
@@ -145,30 +131,30 @@ def check_all_pairs(skip_gram_pairs):
 
 def _assert_examples(what, got, want):
     """Compare CBOW's examples with the right ones."""
-    assert isinstance(got, list | tuple), f"{what}: expected a list of (context, centre), got {_shown(got)}"
+    assert isinstance(got, list | tuple), f"{what}: expected a list of (context, centre), got {shown(got)}"
     found = []
     for one in got:
         pair = isinstance(one, list | tuple) and len(one) == 2
-        assert pair, f"{what}: expected pairs (context, centre), and there is {_shown(one)} in the list"
+        assert pair, f"{what}: expected pairs (context, centre), and there is {shown(one)} in the list"
         context, centre = one
         if isinstance(centre, list | tuple) and not isinstance(context, list | tuple):
             raise AssertionError(f"{what}: got {one!r:.100}; the context, a list, comes first, then the centre")
         listed = isinstance(context, list | tuple | np.ndarray)
         assert listed, f"{what}: got {one!r:.100}; CBOW predicts the centre from all words of the window together, so the context is a list"
         found.append((list(context), centre))
-    shown = f"{what}: expected {want!r:.250}, got {found!r:.250}"
-    assert len(found) <= len(want), f"{shown}: a word without a context gives no example"
-    assert len(found) == len(want), f"{shown}: every word that has a context is a centre, the first and the last too"
+    difference = f"{what}: expected {want!r:.250}, got {found!r:.250}"
+    assert len(found) <= len(want), f"{difference}: a word without a context gives no example"
+    assert len(found) == len(want), f"{difference}: every word that has a context is a centre, the first and the last too"
     for (context, centre), (right, word) in zip(found, want, strict=True):
         if (context, centre) == (right, word):
             continue
         inside = context.count(word) > right.count(word) and centre == word
-        assert not inside, f"{shown}: the centre, {word!r}, is what is predicted, so its place is left out of the context"
+        assert not inside, f"{difference}: the centre, {word!r}, is what is predicted, so its place is left out of the context"
         turned = centre == word and sorted(context, key=str) == sorted(right, key=str)
-        assert not turned, f"{shown}: the context of {word!r} runs from left to right"
+        assert not turned, f"{difference}: the context of {word!r} runs from left to right"
         few = centre == word and all(one in right for one in context)
         advice = "up to `window` words before and behind the centre, fewer at the ends" if few else "compare the examples one by one"
-        raise AssertionError(f"{shown}: {advice}")
+        raise AssertionError(f"{difference}: {advice}")
 
 
 @visible(points=0.5)
@@ -193,7 +179,7 @@ def check_contexts_at_the_ends(cbow_examples):
     )
     for words, window, want in rows:
         what = f"{words}, window {window}"
-        _assert_examples(what, _ask(what, cbow_examples, words, window), want)
+        _assert_examples(what, ask(what, cbow_examples, words, window), want)
     words = [3, 1, 2]
     cbow_examples(words, 2)
     assert words == [3, 1, 2], f"the sentence [3, 1, 2] has become {words}: it must stay as it is"
@@ -254,7 +240,7 @@ def check_no_subsampling(keep_probabilities):
     """sample = 0 keeps everything; the counts stay as they were; a list will do"""
     counts = np.array([5, 3, 1])
     what = "counts 5, 3, 1, sample = 0"
-    _assert_close(f"{what} (no subsampling): the probability", _array(what, _ask(what, keep_probabilities, counts, 0), (3,)), np.ones(3))
+    _assert_close(f"{what} (no subsampling): the probability", _array(what, ask(what, keep_probabilities, counts, 0), (3,)), np.ones(3))
     keep_probabilities(counts, 0.01)
     assert counts.tolist() == [5, 3, 1], f"the counts [5, 3, 1] have become {counts.tolist()}: work on a copy"
     got = _array("the list [640, 250, 90, 20], sample = 0.01", keep_probabilities(list(_COUNTS), 0.01), (4,))
@@ -316,7 +302,7 @@ def _example():
 
 def _result(what, got, E):
     """The loss and both gradients that an answer returned, when their kinds and shapes fit. E and U have the same shape."""
-    assert isinstance(got, tuple | list), f"{what}: expected three things, (loss, gradient by E, gradient by U), got {_shown(got)}"
+    assert isinstance(got, tuple | list), f"{what}: expected three things, (loss, gradient by E, gradient by U), got {shown(got)}"
     assert len(got) == 3, f"{what}: expected three things, (loss, gradient by E, gradient by U), got {len(got)}"
     loss, d_E, d_U = got
     if isinstance(loss, np.ndarray | torch.Tensor):
@@ -324,7 +310,7 @@ def _result(what, got, E):
             f"{what}: the loss has the shape {tuple(loss.shape)}, expected one number: the sum over all pairs"
         )
         loss = loss.item()
-    assert isinstance(loss, Real), f"{what}: expected the loss as a number, got {_shown(loss)}"
+    assert isinstance(loss, Real), f"{what}: expected the loss as a number, got {shown(loss)}"
     d_E, d_U = (_array(f"{what}: the gradient by {name}", one, E.shape, "(V, C)") for name, one in (("E", d_E), ("U", d_U)))
     return np.array(float(loss)), d_E, d_U
 
@@ -463,7 +449,7 @@ def check_arguments_stay(sgns_loss_and_gradients):
     E, U, centres, contexts, noise = _example()
     what = "no pairs, B = 0"
     nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, 2), dtype=np.int64)
-    loss, d_E, d_U = _result(what, _ask(what, sgns_loss_and_gradients, E, U, *nothing), E)
+    loss, d_E, d_U = _result(what, ask(what, sgns_loss_and_gradients, E, U, *nothing), E)
     assert loss == 0, f"{what}: the loss is {loss:g}, expected 0"
     assert not d_E.any(), f"{what}: the gradient by E is not zero everywhere"
     assert not d_U.any(), f"{what}: the gradient by U is not zero everywhere"
@@ -597,7 +583,7 @@ def check_long_text(train_sgns):
     advice = "summed over the pairs of so many words the step is far too long; take steps for at most 64 centres at a time"
     assert longest < 5, f"two sentences of 3,000 words: the longest vector has the length {longest:.0f}, expected below 5: {advice}"
     for sentences in ([], [[]], [[], [3], []]):
-        E = _ask(f"the sentences {sentences}", _trained, train_sgns, sentences, np.ones(4), np.full(4, 0.25))
+        E = ask(f"the sentences {sentences}", _trained, train_sgns, sentences, np.ones(4), np.full(4, 0.25))
         assert abs(E).max() <= 1 / 8 + 1e-6, f"the sentences {sentences} have no pair, so E stays as it starts"
     sentences, keep, noise = [np.array([0, 1, 2, 0]), np.array([2, 1])], np.array([1, 0.5, 1]), np.array([0.5, 0.3, 0.2])
     train_sgns(sentences, keep, noise, 4, 2, 2, 2, 0.05, np.random.default_rng(1))
@@ -610,15 +596,15 @@ def check_long_text(train_sgns):
 
 def _assert_answers(what, got, want, slips=()):
     """Compare a list of (word, cosine) with the right one. slips: pairs (the words that a usual mistake gives, what to say of it)."""
-    assert isinstance(got, list | tuple), f"{what}: expected a list of pairs (word, cosine), got {_shown(got)}"
+    assert isinstance(got, list | tuple), f"{what}: expected a list of pairs (word, cosine), got {shown(got)}"
     for pair in got:
         good = isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], Real)
-        assert good, f"{what}: expected pairs (word, cosine), and there is {_shown(pair)} in the list"
+        assert good, f"{what}: expected pairs (word, cosine), and there is {shown(pair)} in the list"
     words, right = [word for word, _ in got], [word for word, _ in want]
     if words != right:
         known = [f": {advice}" for slip, advice in slips if words == slip]
-        shown, expected = (", ".join(one) or "no word" for one in (words, right))
-        raise AssertionError(f"{what}: got {shown}; expected {expected}{''.join(known[:1])}")
+        found, expected = (", ".join(one) or "no word" for one in (words, right))
+        raise AssertionError(f"{what}: got {found}; expected {expected}{''.join(known[:1])}")
     for (word, cosine), (_, wanted) in zip(got, want, strict=True):
         advice = ": a cosine is the dot product divided by both lengths" if abs(cosine) > 1.0001 else ""
         advice = ": with a vector of zeros it is 0; its length divides nothing" if cosine != cosine else advice
@@ -637,7 +623,7 @@ def check_nearest(WordVectors):
         (["desert", "water"], "the most similar come first"),
     )
     want = [("stream", 2 / 5**0.5), ("water", 3 / 90**0.5)]
-    _assert_answers("the 2 words nearest to river", _ask("nearest('river', 2)", model.nearest, "river", 2), want, slips)
+    _assert_answers("the 2 words nearest to river", ask("nearest('river', 2)", model.nearest, "river", 2), want, slips)
 
 
 @visible(points=0.5)
@@ -651,7 +637,7 @@ def check_analogy(WordVectors):
         (["pasta", "italy"], "the target is unit(b) - unit(a) + unit(c); is a sign turned round?"),
     )
     want = [("italy", 1.16 / 1.4**0.5), ("pasta", 0.6 / 1.4**0.5)]
-    got = _ask("analogy('paris', 'france', 'rome', 2)", model.analogy, "paris", "france", "rome", 2)
+    got = ask("analogy('paris', 'france', 'rome', 2)", model.analogy, "paris", "france", "rome", 2)
     for word, cosine in got if isinstance(got, list) and len(got) == 2 else ():
         raw = isinstance(cosine, Real) and word == "italy" and abs(cosine - 1.96 / 4.4**0.5) < 1e-4
         advice = "divide each of the three vectors by its length before you add them up"
@@ -710,14 +696,14 @@ def check_ties_and_edges(WordVectors):
     _assert_answers(what, model.analogy("zebra", "one", "zebra", 9), [("apple", half), ("mango", half), ("nil", 0)])
     what = "zebra : mango = nil : ?, whose target is a vector of zeros"
     _assert_answers(what, model.analogy("zebra", "mango", "nil", 9), [("one", 0), ("apple", 0)])
-    for call, ask in (("nearest('kiwi', 1)", model.nearest), ("analogy('one', 'kiwi', 'zebra', 1)", model.analogy)):
+    for call, answer in (("nearest('kiwi', 1)", model.nearest), ("analogy('one', 'kiwi', 'zebra', 1)", model.analogy)):
         try:
-            got = ask("kiwi", 1) if "nearest" in call else ask("one", "kiwi", "zebra", 1)
+            got = answer("kiwi", 1) if "nearest" in call else answer("one", "kiwi", "zebra", 1)
         except KeyError:
             continue
         except (LookupError, ValueError) as error:
             raise AssertionError(f"{call}, a word without a vector, raised {type(error).__name__}, expected KeyError") from None
-        raise AssertionError(f"{call}, a word without a vector, returned {_shown(got)}, expected a KeyError")
+        raise AssertionError(f"{call}, a word without a vector, returned {shown(got)}, expected a KeyError")
     assert vectors.tolist() == [[1, 1], [1, 0], [0, 2], [4, 0], [0, 0]], "the vectors that were given have changed: work on a copy"
 
 
@@ -727,10 +713,10 @@ def check_ties_and_edges(WordVectors):
 def _learned(learn_word_vectors, sentences):
     """The index, word -> row, and the vectors that an answer learned; every word that occurs five times has one."""
     got = learn_word_vectors([list(sentence) for sentence in sentences])
-    assert isinstance(got, tuple | list), f"expected a pair, (words, vectors), got {_shown(got)}"
+    assert isinstance(got, tuple | list), f"expected a pair, (words, vectors), got {shown(got)}"
     assert len(got) == 2, f"expected a pair, (words, vectors), got {len(got)} values"
     words, vectors = got
-    assert isinstance(words, list | tuple), f"expected the words as a list, got {_shown(words)}"
+    assert isinstance(words, list | tuple), f"expected the words as a list, got {shown(words)}"
     other = next((word for word in words if not isinstance(word, str)), None)
     assert other is None, f"expected strings in the list of words, got {other!r:.40} among them"
     index = {word: i for i, word in enumerate(words)}

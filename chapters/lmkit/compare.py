@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -10,14 +11,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["alike", "assert_close", "shown", "tensor"]
+from lmkit.check import answer_calls
+
+__all__ = ["alike", "ask", "assert_close", "numbers", "shown", "tensor"]
+
+_PLAIN = Real | str | bytes | list | tuple | dict | set
 
 
 def shown(got: Any) -> str:
     """A wrong result as a message shows it; of an object only its kind, which is the same on both sides of the bridge."""
     if got is None:
         return "None: `return` the result, do not print it"
-    return f"{got!r:.100}" if isinstance(got, Real | str | list | tuple | dict) else f"a {type(got).__name__}"
+    return f"{got!r:.100}" if isinstance(got, _PLAIN) else f"a {type(got).__name__}"
+
+
+def ask(what: str, function: Callable, *arguments: Any) -> Any:
+    """Call the function. An error of look-up or of arithmetic becomes an AssertionError: what was asked, and which line failed."""
+    try:
+        return function(*arguments)
+    except (ArithmeticError, LookupError, UnicodeError) as error:
+        calls = answer_calls(error, sys._getframe(1).f_code.co_filename)
+        where = f", in line {calls[-1][1]} of its cell: {calls[-1][2]}" if calls and calls[-1][2] else ""
+        raise AssertionError(f"{what} stopped with {type(error).__name__}: {error!s:.120}{where}") from None
+
+
+def numbers(what: str, got: Any, length: int, shape: str) -> np.ndarray:
+    """What a model returned, as an array of shape (length,). Else AssertionError.
+
+    shape: how a message names that shape, and what the numbers are.
+    """
+    assert got is not None, f"{what}: expected an array of shape {shape}, got {shown(got)}"
+    try:
+        values = np.asarray(got.detach() if isinstance(got, Tensor) else got, dtype=float)
+    except (TypeError, ValueError):  # a dictionary, a generator, rows of different lengths
+        raise AssertionError(f"{what}: expected an array of shape {shape}, got a {type(got).__name__}") from None
+    assert values.shape == (length,), f"{what} has the shape {values.shape}, expected {shape}"
+    return values
 
 
 def tensor(what: str, got: Any, shape: tuple[int, ...], letters: str = "") -> Tensor:
