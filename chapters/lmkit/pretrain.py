@@ -77,6 +77,7 @@ def lstm(
         return score
 
     try:
+        out.mkdir(parents=True, exist_ok=True)  # now: whether it can be written is not to be found out an hour later
         generator = torch.Generator().manual_seed(seed)
         model, history = recurrent.fit(paragraphs, LSTM, Budget(steps=steps), generator, training=TRAINING, evaluate=evaluate)
         model.half().float()  # as it will be read again
