@@ -16,6 +16,7 @@ from autograder.layout import NOTEBOOK, POINTS, Chapter, course
 from autograder.sources import BEGIN, END, ModuleSource, merge_imports
 from lmkit.cache import write_whole
 
+GIVEN = "given"  # the tag of a cell that holds what a chapter gives, and exercises below may use
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _HEADING = re.compile(r"^#{1,6} .*$", re.MULTILINE)
 
@@ -116,7 +117,8 @@ class _Assembler:
 
     def _given(self, name: str) -> None:
         self._defined_in_solutions(name)
-        self._add(new_code_cell(self._solution_text(name, self.solutions.segment(self.solutions.definitions[name]))))
+        text = self._solution_text(name, self.solutions.segment(self.solutions.definitions[name]))
+        self._add(new_code_cell(text, metadata={"tags": [GIVEN]}))
         self.available.add(name)
 
     def _exercise(self, dotted: str) -> None:

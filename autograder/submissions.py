@@ -13,7 +13,7 @@ from multiprocessing import get_context
 import nbformat
 from nbformat import NotebookNode
 
-from autograder.assemble import Assembled, Exercise, grade_id, read_written
+from autograder.assemble import GIVEN, Assembled, Exercise, grade_id, read_written
 from autograder.errors import CourseError
 from autograder.layout import Chapter, load
 from autograder.variant import Variant
@@ -62,7 +62,8 @@ def fill(chapter: Chapter, answers: Answers) -> NotebookNode:
     if not answers.trying:  # emptied, not deleted: what is deleted, grading restores
         first = next(i for i, cell in enumerate(notebook.cells) if "nbgrader" in cell.metadata)
         for cell in notebook.cells[first:]:
-            cell.source = cell.source if cell.cell_type == "markdown" or "nbgrader" in cell.metadata else ""
+            stays = cell.cell_type == "markdown" or "nbgrader" in cell.metadata or GIVEN in cell.metadata.get("tags", [])
+            cell.source = cell.source if stays else ""
     if codes:
         raise CourseError(f"the release of {chapter.name} has no cell {', '.join(sorted(codes))}; assemble it again")
     return notebook
