@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lmkit import sequences
 from lmkit.check import hidden, visible
 from lmkit.compare import alike, assert_close, shown, tensor
-from lmkit.subject import gradients, make
+from lmkit.subject import find, gradients, make
 
 HIDES = ("lmkit.transformer",)  # while work is graded: it holds what 7.8 asks for
 
@@ -56,8 +56,11 @@ def _named_parameters(what, module, state, library):
 
 
 def _filled_answer(what, module, state, library):
-    """A student's module with these weights, in float64. AssertionError where its parameters are not those of the library's."""
+    """A student's module with these weights, in float64. AssertionError: other parameters than the library's, or built on that."""
     _named_parameters(what, module, state, library)
+    is_a, itself = find(module, "builtins.isinstance"), getattr(nn, library.removeprefix("nn."))
+    built_on = any(is_a(part, itself) for part in module.modules())
+    assert not built_on, f"{what} is built on {library}: write its steps yourself, and keep the library's for comparing"
     return _filled(module, state)
 
 
@@ -233,6 +236,12 @@ def _library_attention(query, key, value, mask=None):
     return given[0], given[1]
 
 
+def _assert_hidden_weights(what, weights, mask):
+    """What a mask hides has the weight 0, not only nearly."""
+    hidden_weights = weights[~mask.expand(weights.shape)]
+    assert (hidden_weights == 0).all(), f"{what}: a hidden key has a weight that is not exactly 0: give it the score -inf, not a low one"
+
+
 def _random_attention(shape, T, S, D, E, seed, dtype=torch.float64):
     """Random queries, keys and values with these leading dimensions."""
     return [_drawn((*shape, *last), seed + i, dtype) for i, last in enumerate(((T, D), (S, D), (S, E)))]
@@ -261,6 +270,8 @@ def check_attention_of_library(attention):
             for name, mine, theirs in zip(("output", "weights"), got, want, strict=True):
                 assert mine.dtype == dtype, f"{what}: the {name} have the type {mine.dtype}, expected that of the inputs"
                 assert_close(f"{what}: the {name}", mine, theirs, tolerance=1e-6 if dtype == torch.float64 else 1e-4)
+            if mask is not None:
+                _assert_hidden_weights(what, got[1], mask)
 
 
 @hidden(points=0.5)
@@ -343,6 +354,7 @@ def check_places_stay_apart(MultiHeadAttention):
     first_alone = torch.zeros(T, T, dtype=torch.bool)
     first_alone[:, 0] = True
     mixed = "numbers of different tokens are mixed; the heads' dimension is a part of C, never of T: split C first, then move dimensions"
+    mixed += ", and before joining move the heads' dimension back"
     for about, mask in (("at itself alone", torch.eye(T, dtype=torch.bool)), ("at the first token alone", first_alone)):
         what = f"{_HEADS.format(C, H)}, where each token may look {about}"
         before, after = (tensor(what, heads(one, one, one, mask), (2, T, C), "(B, T, C)") for one in (x, other))
@@ -368,6 +380,7 @@ def check_two_heads(MultiHeadAttention):
     slips = (
         ([[[3, 4], [2, 6]]], "out_proj is missing: this is what the heads return, side by side"),
         ([[[3, 7], [2, 8]]], "out_proj is turned over; it is a linear layer, so call it"),
+        ([[[5, 2], [10, 6]]], "before joining, move the heads' dimension back behind that of the tokens"),
         ([[[6.74, 4], [7.48, 5.48]]], "the scores are divided by the root of C; each head has D = C / H numbers, here 1"),
         ([[[5.26, 2.52], [6.74, 5.48]]], "both heads are one: split the C numbers into H heads of D"),
     )
@@ -510,7 +523,8 @@ def check_three_places(sinusoidal_positions):
         ([[0, 1, 0, 1], [0.8415, 0.5403, -0.5064, 0.8623], [0.9093, -0.4161, -0.8733, 0.4872]],
          "the angles grow with the rates' inverse: a rate is 10000 ** (-2i / C), so the later waves are slow"),
         ([[0.8415, 0.5403, 0.01, 0.99995], [0.9093, -0.4161, 0.02, 0.9998], [0.1411, -0.98999, 0.03, 0.99955]], "the first place is t = 0"),
-        ([[0, 1, 0, 0.99995], [0.8415, 0.5403, 0.01, 0.99995], [0.9093, -0.4161, 0.02, 0.9998]], "both waves of a pair have one rate"),
+        ([[0, 1, 0, 1], [0.8415, 0.9950, 0.01, 1.0], [0.9093, 0.9801, 0.02, 1.0]],
+         "both waves of a pair, columns 2i and 2i + 1, have one rate"),
     )  # fmt: skip
     assert_close(what, got, torch.tensor(want), slips, tolerance=2e-5)
 
@@ -549,6 +563,7 @@ def check_norm_by_hand(LayerNorm):
     """The worked example: two tokens, eps = 5"""
     x = torch.tensor([[1.0, 1.0, 5.0, 5.0], [2.0, 2.0, 2.0, 2.0]], dtype=torch.float64)
     got = tensor("the worked example", _own_norm(LayerNorm, 4, _plain(4), 5.0)(x), (2, 4), "(B, C)")
+    assert not got[1].isnan().any(), "the worked example: (2, 2, 2, 2) becomes nan: add eps to the variance, under the root"
     third = 1 / 3
     slips = (
         ([[-0.6222, -0.6222, 0.6222, 0.6222], [0, 0, 0, 0]], "the variance is divided by C - 1; divide it by C"),
@@ -640,6 +655,14 @@ def _silenced(state):
     return {name: torch.zeros_like(one) if name.endswith(silent) else one for name, one in state.items()}
 
 
+def _block_result(what, block, x, *more, sense):
+    """What a block returns: of x's shape, without nan, the same in a second call. sense: what to say of nan."""
+    got, again = (tensor(what, block(*(one.clone() for one in (x, *more))), tuple(x.shape), "(B, T, C)") for _ in range(2))
+    assert not got.isnan().any(), f"{what}: the result holds nan: {sense}"
+    assert (got - again).abs().max() < 1e-9, f"{what}: two calls give two results: no dropout here"
+    return got
+
+
 def _assert_silent(what, got, x, state, norms, norm_first):
     """What a block gives whose parts return 0: x itself, or x normalised by each norm in turn."""
     want = x
@@ -656,6 +679,7 @@ def _assert_silent(what, got, x, state, norms, norm_first):
 
 
 _REAL_SENSE = "`{0}` is True for tokens, key_padding_mask of nn.MultiheadAttention is True for padding: hand over ~{0}"
+_DECODER_SENSES = "where may a place look at nothing? Turn memory_real round for key_padding_mask; in attn_mask, too, True hides"
 _ORDER = {False: "norm_first=False", True: "norm_first=True"}
 
 
@@ -666,7 +690,7 @@ def check_encoder_adds(EncoderBlock):
     for norm_first in (True, False):
         state = _silenced(_encoder(norm_first).state_dict())
         what = "a block whose attention and linear2 return 0"
-        got = tensor(what, _own_encoder(EncoderBlock, norm_first, state)(x, real), (2, 3, 8), "(B, T, C)")
+        got = _block_result(what, _own_encoder(EncoderBlock, norm_first, state), x, real, sense=_REAL_SENSE.format("real"))
         _assert_silent(what, got, x, state, ("norm1", "norm2"), norm_first)
 
 
@@ -674,6 +698,12 @@ def _exchanged(state, one, other):
     """A state in which the weights of two parts have changed places."""
     turned = {one: other, other: one}
     return {f"{turned.get(head, head)}.{rest}": state[f"{head}.{rest}"] for head, _, rest in (name.partition(".") for name in state)}
+
+
+_NOT_RELU = (
+    ("gelu", "between linear1 and linear2 stands ReLU"),
+    (nn.Identity(), "ReLU is missing between linear1 and linear2"),
+)
 
 
 @visible(points=0.5)
@@ -689,11 +719,10 @@ def check_encoder_of_library(EncoderBlock):
                 (_encoder(not norm_first, state=state)(x), f"this is {_ORDER[not norm_first]}"),
                 (_encoder(norm_first, state=_exchanged(state, "norm1", "norm2"))(x), "norm1 belongs to the attention"),
                 (library(x, src_key_padding_mask=real), _REAL_SENSE.format("real")),
-                (_encoder(norm_first, state=state, activation="gelu")(x), "between linear1 and linear2 stands ReLU"),
-                (_encoder(norm_first, state=state, activation=nn.Identity())(x), "ReLU is missing between linear1 and linear2"),
+                *((_encoder(norm_first, state=state, activation=f)(x), advice) for f, advice in _NOT_RELU),
             )
         what = f"random weights, {_ORDER[norm_first]}"
-        got = tensor(what, _own_encoder(EncoderBlock, norm_first, state)(x, real), (2, 5, 8), "(B, T, C)")
+        got = _block_result(what, _own_encoder(EncoderBlock, norm_first, state), x, real, sense=_REAL_SENSE.format("real"))
         assert_close(f"{what}: the result", got, want, slips)
 
 
@@ -736,10 +765,10 @@ def check_gradients_of_encoder(EncoderBlock):
 # 7.7 Decoder block
 
 
-def _decoder(norm_first, seed=40, state=None):
+def _decoder(norm_first, seed=40, state=None, **other):
     """torch's own decoder block with random weights, or with these."""
     C, H, M = _SIZES
-    library = nn.TransformerDecoderLayer(C, H, M, dropout=0.0, batch_first=True, norm_first=norm_first)
+    library = nn.TransformerDecoderLayer(C, H, M, dropout=0.0, batch_first=True, norm_first=norm_first, **other)
     return _filled(library, _random_state(library, seed) if state is None else state)
 
 
@@ -759,7 +788,7 @@ def check_decoder_adds(DecoderBlock):
     for norm_first in (True, False):
         state = _silenced(_decoder(norm_first).state_dict())
         what = "a block whose attentions and linear2 return 0"
-        got = tensor(what, _own_decoder(DecoderBlock, norm_first, state)(x, memory, real), (2, 3, 8), "(B, T, C)")
+        got = _block_result(what, _own_decoder(DecoderBlock, norm_first, state), x, memory, real, sense=_DECODER_SENSES)
         _assert_silent(what, got, x, state, ("norm1", "norm2", "norm3"), norm_first)
 
 
@@ -769,8 +798,7 @@ def check_decoder_looks_back(DecoderBlock):
     x, memory, real = _drawn((2, 4, 8), 43), _drawn((2, 5, 8), 44), torch.ones(2, 5, dtype=torch.bool)
     for norm_first in (False, True):
         block, what = _own_decoder(DecoderBlock, norm_first, _decoder(norm_first).state_dict()), f"random weights, {_ORDER[norm_first]}"
-        first = tensor(what, block(x, memory, real), (2, 4, 8), "(B, T, C)")
-        assert not first.isnan().any(), f"{what}: the result holds nan: a place that may look at nothing? In attn_mask, True hides"
+        first = _block_result(what, block, x, memory, real, sense=_DECODER_SENSES)
         for t in (1, 2, 3):
             other = x.clone()
             other[:, t] += 1
@@ -808,10 +836,11 @@ def check_decoder_of_library(DecoderBlock):
                 (library(x, memory, tgt_mask=_later(3), memory_key_padding_mask=real), _REAL_SENSE.format("memory_real")),
                 (_memory_first(state, x, memory) if norm_first else math.nan, "first self_attn, then multihead_attn"),
                 (others[0], "self_attn and multihead_attn have changed places; multihead_attn looks at the memory"),
+                *((_decoder(norm_first, state=state, activation=f)(x, memory, tgt_mask=_later(3)), advice) for f, advice in _NOT_RELU),
                 *((other, "norm1 belongs to self_attn, norm2 to multihead_attn, norm3 to the feed-forward layer") for other in others[1:]),
             )
         what = f"random weights, {_ORDER[norm_first]}"
-        got = tensor(what, _own_decoder(DecoderBlock, norm_first, state)(x, memory, real), (2, 3, 8), "(B, T, C)")
+        got = _block_result(what, _own_decoder(DecoderBlock, norm_first, state), x, memory, real, sense=_DECODER_SENSES)
         assert_close(f"{what}: the result", got, want, slips)
 
 
@@ -900,18 +929,24 @@ def check_answers(Rewriter):
     model.eval()
     script = torch.tensor([[1, 7, 5, 2, 9, 9], [1, 4, 4, 4, 4, 4], [1, 2, 6, 2, 6, 6]])
     want = torch.tensor([[1, 7, 5, 2, 0, 0], [1, 4, 4, 4, 4, 4], [1, 2, 0, 0, 0, 0]])
-    asked = []
+    inputs = torch.tensor([[5, 7, 3, 6], [4, 4, 4, 4], [8, 8, 0, 0]])
+    number, asked = {(5, 7, 3, 6): 0, (4, 4, 4, 4): 1, (8, 8): 2}, []
 
     def scripted(inputs, prefix):
-        asked.append(prefix.clone())
-        T = prefix.shape[1]
-        return F.one_hot(script[:, 1 : T + 1], sequences.V).double() if T < 6 else torch.zeros(3, T, sequences.V)
+        """Logits for those rows that are asked about, in whatever order; an answer may leave out the ones that have ended."""
+        rows = [number.get(tuple(token for token in row if token != sequences.PAD)) for row in inputs.tolist()]
+        asked.append((rows, prefix.clone()))
+        next_ids = F.pad(script[torch.tensor([row or 0 for row in rows], dtype=torch.long), 1:], (0, prefix.shape[1]))[:, : prefix.shape[1]]
+        return F.one_hot(next_ids, sequences.V).double()
 
     model.forward = scripted
     what = "three inputs of four symbols, where the greatest logits say " + ", then ".join(map(str, script[0, 1:4].tolist()))
-    got = _ids(what, model.answer(torch.tensor([[5, 7, 3, 6], [4, 4, 4, 4], [8, 8, 0, 0]])), (3, 6))
+    got = _ids(what, model.answer(inputs), (3, 6))
     assert asked, f"{what}: answer did not ask the model: call self(inputs, ids) for the logits"
-    assert (asked[0] == 1).all(), f"{what}: the first prefix was {asked[0].tolist()}, expected START, 1, in every row"
+    strange = [rows for rows, _ in asked if None in rows]
+    assert not strange, f"{what}: answer asked self(inputs, ids) about inputs that are no rows of those it was given"
+    begun = asked[0][1]
+    assert (begun[:, 0] == 1).all(), f"{what}: the first prefix was {begun.tolist()}, expected START, 1, in front of every row"
     slips = (
         (script, "a row ends with its first END, 2; behind that stands PAD, 0"),
         (want[:, [1, 2, 3, 4, 5, 5]], "START stands in front"),

@@ -178,6 +178,16 @@ edited(
 )
 
 
+edited(
+    __name__,
+    "a_low_score",
+    of="attention",
+    edits={"-math.inf": "-50.0", _ZEROED: ""},
+    fails="check_attention_of_library",
+    says="a weight that is not exactly 0",
+)
+
+
 @right(of="attention")
 def with_einsum(query, key, value, mask=None):
     scores = torch.einsum("...td,...sd->...ts", query, key) * query.shape[-1] ** -0.5
@@ -261,6 +271,18 @@ edited(
 )
 
 
+@wrong(of="MultiHeadAttention", fails="check_places_stay_apart", says="is built on nn.MultiheadAttention")
+class TheLibrarys(nn.MultiheadAttention):
+    def __init__(self, C, H):
+        super().__init__(C, H, batch_first=True)
+
+    def forward(self, query, key, value, mask=None):
+        hides = None
+        if mask is not None:
+            hides = ~mask.expand(len(query), self.num_heads, query.shape[1], key.shape[1]).flatten(0, 1)
+        return super().forward(query, key, value, attn_mask=hides, need_weights=False)[0]
+
+
 @right(of="MultiHeadAttention")
 class OneHeadAtATime(nn.Module):
     def __init__(self, C, H):
@@ -327,6 +349,14 @@ edited(
     fails="check_waves",
     says="the rates are 10000 ** (-2i / C)",
 )
+
+
+@wrong(of="sinusoidal_positions", fails="check_three_places", says="both waves of a pair, columns 2i and 2i + 1, have one rate")
+def a_rate_for_each_column(T, C):
+    angles = torch.arange(T)[:, None] / 10000 ** (torch.arange(C) / C)
+    waves = angles.sin()
+    waves[:, 1::2] = angles[:, 1::2].cos()
+    return waves
 
 
 @right(of="sinusoidal_positions")
@@ -399,6 +429,21 @@ edited(
 )
 
 
+edited(
+    __name__,
+    "no_eps",
+    of="LayerNorm",
+    edits={"(variance + self.eps).sqrt()": "variance.sqrt()"},
+    fails="check_norm_by_hand",
+    says="(2, 2, 2, 2) becomes nan",
+)
+
+
+@wrong(of="LayerNorm", fails="check_norm_by_hand", says="is built on nn.LayerNorm")
+class TheLibrarysNorm(nn.LayerNorm):
+    pass
+
+
 @right(of="LayerNorm")
 class ByTheMeanSquare(nn.Module):
     def __init__(self, C, eps=1e-5):
@@ -462,6 +507,33 @@ edited(
     fails="check_encoder_of_library",
     says="hand over ~real",
 )
+
+
+edited(
+    __name__,
+    "real_not_turned_and_weights_asked_for",
+    of="EncoderBlock",
+    edits={"key_padding_mask=~real, need_weights=False": "key_padding_mask=real"},
+    fails="check_encoder_adds",
+    says="hand over ~real",
+)
+edited(
+    __name__,
+    "dropout_left_in",
+    of="EncoderBlock",
+    edits={"nn.MultiheadAttention(C, H, batch_first=True)": "nn.MultiheadAttention(C, H, dropout=0.3, batch_first=True)"},
+    fails="check_encoder_of_library",
+    says="two calls give two results: no dropout here",
+)
+
+
+@wrong(of="EncoderBlock", fails="check_encoder_adds", says="is built on nn.TransformerEncoderLayer")
+class TheLibrarysBlock(nn.TransformerEncoderLayer):
+    def __init__(self, C, H, M, norm_first=False):
+        super().__init__(C, H, M, dropout=0.0, batch_first=True, norm_first=norm_first)
+
+    def forward(self, x, real):
+        return super().forward(x, src_key_padding_mask=~real)
 
 
 @right(of="EncoderBlock")
@@ -542,6 +614,24 @@ edited(
     edits={"key_padding_mask=~memory_real, ": ""},
     fails="check_decoder_with_padding",
     says="the padding is looked at",
+)
+
+
+edited(
+    __name__,
+    "memory_real_not_turned",
+    of="DecoderBlock",
+    edits={"key_padding_mask=~memory_real, need_weights=False": "key_padding_mask=memory_real"},
+    fails="check_decoder_adds",
+    says="Turn memory_real round for key_padding_mask",
+)
+edited(
+    __name__,
+    "gelu",
+    of="DecoderBlock",
+    edits={"self.linear2(self.linear1(y).relu())": "self.linear2(nn.functional.gelu(self.linear1(y)))"},
+    fails="check_decoder_of_library",
+    says="between linear1 and linear2 stands ReLU",
 )
 
 
@@ -644,8 +734,13 @@ class LibrarysTransformer(nn.Module):
 
     @torch.no_grad()
     def answer(self, inputs):
-        rows = [[START] for _ in inputs]
-        for _ in range(inputs.shape[1] + 1):
-            best = self(inputs, torch.tensor(rows))[:, -1].argmax(dim=-1).tolist()
-            rows = [[*row, PAD if row[-1] in (END, PAD) else token] for row, token in zip(rows, best, strict=True)]
-        return torch.tensor(rows)
+        ids = torch.full((len(inputs), inputs.shape[1] + 2), PAD)
+        ids[:, 0] = START
+        unfinished = torch.arange(len(inputs))
+        for t in range(1, ids.shape[1]):
+            if len(unfinished) == 0:
+                break
+            best = self(inputs[unfinished], ids[unfinished])[:, t - 1].argmax(dim=-1)
+            ids[unfinished, t] = best
+            unfinished = unfinished[best != END]
+        return ids
