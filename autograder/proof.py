@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
@@ -18,13 +18,14 @@ from autograder.pool import LocalPool, code_digest
 from autograder.sandbox import is_here as sandbox_is_here
 from autograder.submissions import Answers, checks_of, direct_result, direct_results, fill, quiet, reference_codes, run_ahead, variant_code
 from autograder.variant import Variant, load_variants
-from autograder.verdict import GRADED, Verdict
+from autograder.verdict import GRADED, Limits, Verdict
 from lmkit.cache import write_whole
 from lmkit.check import Result, run_checks
 
 WRONG_AT_LEAST, RIGHT_AT_LEAST = 3, 1  # variants of an exercise
 VISIBLE_SECONDS, NOTEBOOK_SECONDS = 5.0, 120.0  # what a check cell and a whole notebook may take
 LONGEST_MESSAGE = 800  # characters; a student reads no more
+PATIENT = replace(Limits(), cell_seconds=150.0, call_seconds=150.0)  # for a slow machine with other work, too
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def prove_notebooks(chapter: Chapter, report: Callable[[NotebookRow], None] = la
             rows.append(_compare(chapter, assembled, plans[verdict.student], verdict, folder))
             report(rows[-1])
 
-        grade(chapter, plans, folder, pool=pool, sandboxed=sandbox_is_here(), report=compare)
+        grade(chapter, plans, folder, limits=PATIENT, pool=pool, sandboxed=sandbox_is_here(), report=compare)
     return sorted(rows, key=lambda row: list(plans).index(row.student))
 
 
