@@ -194,3 +194,14 @@ def toy(tmp_path: Path) -> Chapter:
     write(chapter.variants, VARIANTS)
     write(chapter.written, WRITTEN)
     return chapter
+
+
+@pytest.fixture
+def one_thread():
+    """For models so small that threads cost more than they bring, above all beside other processes."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -8,6 +8,7 @@ import pytest
 from autograder.assemble import assemble, make_release, write_source
 from autograder.errors import CourseError
 from autograder.layout import chapter, chapters
+from autograder.submissions import Answers, fill
 from autograder.tests.conftest import EXERCISES, HEADER
 
 
@@ -169,3 +170,14 @@ def test_the_release_holds_no_solution_and_is_made_once(toy):
     replace(toy.checks, "multiply by two", "take it twice")
     assert make_release([toy]) == ["01_toy"]
     assert "take it twice" in toy.release.read_text(encoding="utf-8")
+
+
+def test_a_given_cell_stays_where_the_cells_for_trying_are_emptied(toy):
+    toy.solutions.write_text(toy.solutions.read_text(encoding="utf-8") + "\n\ndef half(number):\n    return number / 2\n", encoding="utf-8")
+    text = toy.exercises.read_text(encoding="utf-8")
+    extra = "```{code-cell} ipython3\n:given: toy.half\n```\n\n```{code-cell} ipython3\nprint(half(4))\n```\n\n## 1.2"
+    toy.exercises.write_text(text.replace("## 1.2", extra), encoding="utf-8")
+    make_release([toy])
+    sources = [cell.source for cell in fill(toy, Answers("one", {}, trying=False)).cells]
+    assert any("return number / 2" in source for source in sources)
+    assert not any("print(half(4))" in source for source in sources)

@@ -16,19 +16,11 @@ from lmkit.errors import LmkitError
 from lmkit.recurrent import NO_TARGET, RecurrentConfig, RecurrentModel, batches, fit, load, loss, rows, save
 from lmkit.train import Budget, TrainConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 KINDS = ("RNN", "LSTM", "GRU")
 SMALL = RecurrentConfig(V=7, C=4, M=5, layers=2)
 ROUND = [[1, 2, 3, 4, 5, 6, 1, 2, 3]] * 8  # what follows is known from the token before, but for the end
 texts = st.lists(st.lists(st.integers(1, 6), max_size=12), min_size=1, max_size=9)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """These models are so small that threads cost more than they bring, above all beside other processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

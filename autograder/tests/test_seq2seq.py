@@ -11,15 +11,8 @@ from lmkit.errors import LmkitError
 from lmkit.seq2seq import EncoderDecoder, Seq2SeqConfig
 from lmkit.train import Budget, TrainConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 KINDS = (None, "additive", "dot")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -14,18 +14,10 @@ from lmkit.ngram import NgramModel
 from lmkit.train import Budget
 from lmkit.window import WindowConfig, WindowModel, fit, windows
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = WindowConfig(V=7, n=3, C=4, M=5)
 ROUND = [[1, 2, 3, 4, 5, 6, 1, 2, 3]] * 8  # what follows is known from the token before, but for the end
 texts = st.lists(st.lists(st.integers(0, 6), max_size=8), max_size=6)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """These models are so small that threads cost more than they bring, above all beside other processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from lmkit.cache import write_whole
 from lmkit.errors import LmkitError
 from lmkit.tokenizer import END_ID, VOCAB_SIZE
-from lmkit.train import Budget, History, TrainConfig, train
+from lmkit.train import Budget, History, TrainConfig, similar_lengths, train
 
 LAYERS = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}
 NO_TARGET = -100  # what F.cross_entropy leaves out: the filling behind a shorter paragraph
@@ -189,17 +189,12 @@ class Piece:
 def batches(paragraphs: Sequence[Sequence[int]], size: int, T: int, end: int, generator: torch.Generator) -> Iterator[Piece]:
     """Pieces without end: `size` paragraphs of similar length side by side, T places a step, the states carried from step to step.
 
-    A pass shuffles the paragraphs, sorts stretches of them by length, and shuffles the batches.
+    Every pass has an order of its own: `lmkit.train.similar_lengths`.
     """
-    stretch = 32 * size
+    lengths = [len(ids) for ids in paragraphs]
     while True:
-        order = torch.randperm(len(paragraphs), generator=generator).tolist()
-        chosen = []
-        for start in range(0, len(order), stretch):
-            by_length = sorted(order[start : start + stretch], key=lambda i: len(paragraphs[i]))
-            chosen += [by_length[i : i + size] for i in range(0, len(by_length), size)]
-        for i in torch.randperm(len(chosen), generator=generator).tolist():
-            inputs, targets = rows([paragraphs[j] for j in chosen[i]], end)
+        for chosen in similar_lengths(lengths, size, 32, generator):
+            inputs, targets = rows([paragraphs[i] for i in chosen], end)
             carried: dict[str, State] = {}
             for x, y in zip(inputs.split(T, dim=1), targets.split(T, dim=1), strict=True):
                 yield Piece(x, y, carried)

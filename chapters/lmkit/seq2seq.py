@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from lmkit import dutch
 from lmkit.dutch import END, PAD, START, Pair
 from lmkit.errors import LmkitError
-from lmkit.train import Budget, History, TrainConfig, train
+from lmkit.train import Budget, History, TrainConfig, similar_lengths, train
 
 ATTENTIONS = (None, "additive", "dot")
 TRAINING = TrainConfig(learning_rate=8e-3, final_rate=0.01)
@@ -145,14 +145,10 @@ def fit(
 
 def batches(pairs: Sequence[Pair], size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches (source, target) without end: every pass in an order of its own, in each batch sentences of similar length."""
+    lengths = [len(pair.dutch) for pair in pairs]
     while True:
-        order = torch.randperm(len(pairs), generator=generator).tolist()
-        chosen = []
-        for start in range(0, len(order), 16 * size):
-            by_length = sorted(order[start : start + 16 * size], key=lambda i: len(pairs[i].dutch))
-            chosen += [by_length[i : i + size] for i in range(0, len(by_length), size)]
-        for i in torch.randperm(len(chosen), generator=generator).tolist():
-            yield dutch.batch([pairs[j] for j in chosen[i]])
+        for chosen in similar_lengths(lengths, size, 16, generator):
+            yield dutch.batch([pairs[i] for i in chosen])
 
 
 def loss(model: EncoderDecoder, pair: tuple[Tensor, Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -138,6 +138,19 @@ def rate_factor(spent: float, config: TrainConfig = DEFAULTS) -> float:
         return max(spent / config.warmup, 0.01)  # not 0: the first step shall move the parameters
     through = (spent - config.warmup) / (1 - config.warmup) if config.warmup < 1 else 1.0
     return config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * through)) / 2
+
+
+def similar_lengths(lengths: Sequence[int], size: int, stretch: int, generator: torch.Generator) -> list[list[int]]:
+    """One pass over texts in batches of similar length: lists of at most `size` indices, every index once.
+
+    The texts are shuffled, stretches of `stretch` batches are sorted by length and cut, and the batches are shuffled.
+    """
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    chosen = []
+    for start in range(0, len(order), stretch * size):
+        by_length = sorted(order[start : start + stretch * size], key=lambda i: lengths[i])
+        chosen += [by_length[i : i + size] for i in range(0, len(by_length), size)]
+    return [chosen[i] for i in torch.randperm(len(chosen), generator=generator).tolist()]
 
 
 def _update(model, batch, loss_fn, optimizer, clip, step) -> tuple[float, float]:

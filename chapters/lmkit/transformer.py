@@ -16,7 +16,7 @@ from lmkit.errors import LmkitError
 from lmkit.tokenizer import END_ID, VOCAB_SIZE
 from lmkit.train import Budget, History, TrainConfig, train
 
-POSITIONS = ("sinusoidal", "learned", "none")
+POSITIONS = ("sinusoidal", "learned")
 TRAINING = TrainConfig(learning_rate=6e-3, weight_decay=0.1, warmup=0.1)  # of the language model
 TASK_TRAINING = TrainConfig(learning_rate=3e-3, betas=(0.9, 0.98), warmup=0.1)  # of the tasks of lmkit.sequences
 
@@ -31,8 +31,7 @@ class TransformerConfig:
     M: int = 512  # width of the hidden layer of a feed-forward part
     layers: int = 2  # blocks; an encoder with a decoder has so many of each
     T: int = 128  # places for which there is a position; a language model looks no further back
-    positions: str = "sinusoidal"  # or "learned", or "none"
-    norm_first: bool = True  # a layer norm before each part (pre) or behind each sum (post)
+    positions: str = "sinusoidal"  # or "learned"
     end: int = END_ID  # id of the end token, which also stands before a paragraph
 
     def __post_init__(self):
@@ -217,13 +216,12 @@ def sinusoids(T: int, C: int) -> Tensor:
 def _positions(config: TransformerConfig) -> Tensor:
     if config.positions == "learned":
         return nn.Parameter(torch.empty(config.T, config.C))
-    table = sinusoids(config.T, config.C) if config.positions == "sinusoidal" else torch.zeros(config.T, config.C)
-    return nn.Buffer(table, persistent=False)
+    return nn.Buffer(sinusoids(config.T, config.C), persistent=False)
 
 
 def _stack(Stack: type, Layer: type, config: TransformerConfig, **options: bool) -> nn.Module:
-    layer = Layer(config.C, config.H, config.M, dropout=0.0, batch_first=True, norm_first=config.norm_first)
-    return Stack(layer, config.layers, nn.LayerNorm(config.C) if config.norm_first else None, **options)
+    layer = Layer(config.C, config.H, config.M, dropout=0.0, batch_first=True, norm_first=True)
+    return Stack(layer, config.layers, nn.LayerNorm(config.C), **options)
 
 
 def _draw(model: nn.Module, generator: torch.Generator) -> None:
