@@ -116,7 +116,7 @@ def train(
         for step, batch in enumerate(_repeat(batches), start=1):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate_factor(spent, config)
-            loss, norm = _update(model, batch, loss_fn, optimizer, config.clip, step)
+            loss, norm = update(model, batch, loss_fn, optimizer, config.clip, step)
             seconds = time.perf_counter() - started
             _record(history, step, loss, optimizer.param_groups[0]["lr"], norm, seconds)
 
@@ -153,7 +153,9 @@ def similar_lengths(lengths: Sequence[int], size: int, stretch: int, generator: 
     return [chosen[i] for i in torch.randperm(len(chosen), generator=generator).tolist()]
 
 
-def _update(model, batch, loss_fn, optimizer, clip, step) -> tuple[float, float]:
+def update(
+    model: nn.Module, batch: object, loss_fn: Callable[[nn.Module, object], Tensor], optimizer: Optimizer, clip: float | None, step: int
+) -> tuple[float, float]:
     """One step of the optimizer. Returns the loss and the norm of the whole gradient, both from before it."""
     loss = loss_fn(model, batch)
     _check_loss(loss, step)

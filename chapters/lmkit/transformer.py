@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lmkit import sequences
+from lmkit.causal import windowed_log_probs
 from lmkit.errors import LmkitError
 from lmkit.tokenizer import END_ID, VOCAB_SIZE
 from lmkit.train import Budget, History, TrainConfig, train
@@ -72,15 +73,7 @@ class TransformerModel(nn.Module):
 
         In a paragraph longer than config.T each token is seen with at least half of config.T tokens before it.
         """
-        tokens = torch.tensor([self.config.end, *ids, self.config.end], device=self.E.device)
-        parts, done, longest = [], 0, self.config.T
-        while done <= len(ids):
-            stop = min(len(ids) + 1, done + max(1, longest // 2) if done else longest)
-            start = max(0, stop - longest)
-            logits = self(tokens[None, start:stop])[0, done - start :].double()
-            parts.append(-F.cross_entropy(logits, tokens[done + 1 : stop + 1], reduction="none"))
-            done = stop
-        return torch.cat(parts).cpu().numpy()
+        return windowed_log_probs(lambda tokens: self(tokens.to(self.E.device)), ids, self.config.T, self.config.end)
 
     @torch.no_grad()
     def next_probabilities(self, history: Sequence[int]) -> np.ndarray:
