@@ -268,6 +268,7 @@ class Neighbours:
         rows = [[CLS, *itertools.chain(*chunk.sentences), SEP] for chunk in found]
         self.single = Counter(i for row in rows for i in row if i > MASK)
         self.pair = Counter(pair for row in rows for pair in itertools.pairwise(row))
+        self.likeliest = max(self.single, key=lambda w: (self.single[w], -w))
         self.after: dict[int, list[int]] = {}
         for left, right in self.pair:
             if right > MASK:
@@ -275,7 +276,7 @@ class Neighbours:
 
     def most_frequent(self, held_out: Gaps) -> Tensor:
         """The same guess at every hidden place.   -> (M,)"""
-        return torch.full((int(held_out.hidden.sum()),), self._likeliest())
+        return torch.full((int(held_out.hidden.sum()),), self.likeliest)
 
     def bigram(self, held_out: Gaps) -> Tensor:
         """The token that followed the left neighbour most often; the most frequent one where that is hidden, too.   -> (M,)"""
@@ -296,11 +297,8 @@ class Neighbours:
         inputs = held_out.inputs.tolist()
         return torch.tensor([guess(inputs[i][t - 1], inputs[i][t + 1]) for i, t in places])
 
-    def _likeliest(self) -> int:
-        return max(self.single, key=lambda w: (self.single[w], -w))
-
     def _likeliest_after(self, left: int) -> int:
-        return max(self.after.get(left, ()), key=lambda w: (self.pair[left, w], -w), default=self._likeliest())
+        return max(self.after.get(left, ()), key=lambda w: (self.pair[left, w], -w), default=self.likeliest)
 
 
 @torch.no_grad()
