@@ -85,3 +85,60 @@ def test_a_model_of_the_hub_that_cannot_be_had_says_so_in_one_sentence(monkeypat
         pretrained.encoder("no-such/model")
     assert "\n" not in str(told.value)
     assert pretrained.NAME in str(told.value)
+
+
+@pytest.fixture
+def small_gpt(tmp_path):
+    """A folder with a GPT-2 of two blocks and a tokenizer, as `save_pretrained` writes it."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from lmkit import tokenizer
+
+    config = GPT2Config(vocab_size=tokenizer.VOCAB_SIZE, n_positions=16, n_embd=8, n_layer=2, n_head=2)
+    folder = tmp_path / "small"
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer.load().save_pretrained(folder)
+    return folder
+
+
+def test_a_model_that_writes_is_read_from_a_folder(no_network, small_gpt):
+    from transformers import GPT2LMHeadModel
+
+    model = pretrained.causal(small_gpt)
+    assert isinstance(model, GPT2LMHeadModel)
+    assert not model.training
+    ids = pretrained.tokenizer(small_gpt)("Anarchism", return_tensors="pt").input_ids
+    with torch.no_grad():
+        assert model(ids).logits.shape == (1, ids.shape[1], 2048)
+
+
+def test_a_model_that_writes_and_cannot_be_had_says_so_in_one_sentence(monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(LmkitError, match=r"'no-such/model' is not in the local cache.*take gpt-mini") as told:
+        pretrained.causal("no-such/model")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["no-such/model", "gpt2-of-nobody", "not a name", "/no/such/folder"])
+def test_what_is_not_in_the_cache_is_not_cached(no_network, name):
+    assert not pretrained.cached(name)
+
+
+def test_a_model_in_the_cache_is_cached_once_its_files_are_all_there(no_network, small_gpt, tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    model = tmp_path / "hub" / "models--some--small"
+    snapshot = model / "snapshots" / ("0" * 40)
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text("0" * 40)
+    snapshot.mkdir(parents=True)
+    for done, name in enumerate(pretrained.NEEDED):
+        assert not pretrained.cached("some/small"), f"after {done} files"
+        shutil.copy(small_gpt / name, snapshot / name)
+    assert pretrained.cached("some/small")
+    assert pretrained.cached(small_gpt)
+    (small_gpt / "model.safetensors").unlink()
+    assert not pretrained.cached(small_gpt)
