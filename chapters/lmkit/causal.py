@@ -13,9 +13,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from lmkit import resumable
 from lmkit.tokenizer import END_ID, VOCAB_SIZE
-from lmkit.train import TrainConfig, similar_lengths
+from lmkit.train import NO_TARGET, TrainConfig, side_by_side, similar_lengths
 
-NO_TARGET = -100  # what F.cross_entropy leaves out: the filling behind a shorter row
 TABLES = {"transformer.wte.weight", "transformer.wpe.weight"}  # vectors of tokens and places
 TRAINING = TrainConfig(learning_rate=7e-3, weight_decay=0.1, betas=(0.9, 0.98), final_rate=0.01, evaluations=20)
 
@@ -57,19 +56,6 @@ def batches(
         for chosen in plan[start:]:
             yield side_by_side([rows[i] for i in chosen], end)
         start, turn = max(0, start - len(plan)), turn + 1
-
-
-def side_by_side(rows: Sequence[Sequence[int]], fill: int) -> tuple[Tensor, Tensor]:
-    """Inputs: each row without its last token; targets: without its first.   N rows -> (N, T) and (N, T), T + 1 the longest length
-
-    Behind a shorter row inputs are filled with `fill` and targets with NO_TARGET.
-    """
-    T = max(map(len, rows)) - 1
-    inputs, targets = torch.full((len(rows), T), fill), torch.full((len(rows), T), NO_TARGET)
-    for i, row in enumerate(rows):
-        ids = torch.as_tensor(row, dtype=torch.int64)
-        inputs[i, : len(ids) - 1], targets[i, : len(ids) - 1] = ids[:-1], ids[1:]
-    return inputs, targets
 
 
 def _cut(row: list[int], T: int, generator: torch.Generator) -> Iterator[list[int]]:

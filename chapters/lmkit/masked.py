@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, BertConfig, BertForPreTraining, PreTrain
 
 from lmkit import corpus, minis, resumable
 from lmkit.errors import LmkitError
-from lmkit.train import TrainConfig, similar_lengths
+from lmkit.train import NO_TARGET, TrainConfig, similar_lengths
 
 PAD, UNK, CLS, SEP, MASK = range(5)  # ids of the special tokens [PAD], [UNK], [CLS], [SEP], [MASK]
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -27,7 +27,6 @@ VOCAB_SIZE = 4096  # word pieces of bert-mini
 LONGEST = 128  # places of bert-mini
 SHARE = 0.15  # of the tokens that are chosen to be predicted, as published
 TRAINED_SHARE = 0.30  # while bert-mini is trained: more to learn from the same text (Wettig et al. 2023)
-NO_TARGET = -100  # what F.cross_entropy leaves out
 TABLES = {f"bert.embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")}
 WAVE = 0.05  # height of the waves of positions at the start; vectors of tokens are drawn with a deviation of 0.02
 SHARPNESS = 1.2  # of the first look to the neighbours

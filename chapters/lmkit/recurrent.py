@@ -16,10 +16,9 @@ from torch.nn import functional as F
 from lmkit.cache import write_whole
 from lmkit.errors import LmkitError
 from lmkit.tokenizer import END_ID, VOCAB_SIZE
-from lmkit.train import Budget, History, TrainConfig, similar_lengths, train
+from lmkit.train import NO_TARGET, Budget, History, TrainConfig, side_by_side, similar_lengths, train
 
 LAYERS = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}
-NO_TARGET = -100  # what F.cross_entropy leaves out: the filling behind a shorter paragraph
 TRAINING = TrainConfig(learning_rate=4e-3, weight_decay=0.02, clip=0.5, final_rate=0.01)
 
 SHIPPED = Path(__file__).parent / "models" / "lstm"  # made by `python -m lmkit.pretrain lstm`
@@ -132,13 +131,7 @@ def rows(paragraphs: Sequence[Sequence[int]], end: int) -> tuple[Tensor, Tensor]
     A row of inputs is the end token and the paragraph, a row of targets the paragraph and the end token; behind them inputs are
     filled with `end` and targets with NO_TARGET.
     """
-    T = max(map(len, paragraphs)) + 1
-    inputs = torch.full((len(paragraphs), T), end)
-    targets = torch.full((len(paragraphs), T), NO_TARGET)
-    for i, ids in enumerate(paragraphs):
-        inputs[i, 1 : len(ids) + 1] = torch.as_tensor(ids, dtype=torch.int64)
-        targets[i, : len(ids) + 1] = torch.tensor([*ids, end])
-    return inputs, targets
+    return side_by_side([[end, *ids, end] for ids in paragraphs], end)
 
 
 def fit(

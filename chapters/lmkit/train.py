@@ -81,6 +81,7 @@ class History:
 
 
 DEFAULTS = TrainConfig()
+NO_TARGET = -100  # what F.cross_entropy leaves out, such as the filling behind a shorter row
 BAR = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
@@ -151,6 +152,19 @@ def similar_lengths(lengths: Sequence[int], size: int, stretch: int, generator: 
         by_length = sorted(order[start : start + stretch * size], key=lambda i: lengths[i])
         chosen += [by_length[i : i + size] for i in range(0, len(by_length), size)]
     return [chosen[i] for i in torch.randperm(len(chosen), generator=generator).tolist()]
+
+
+def side_by_side(rows: Sequence[Sequence[int]], fill: int) -> tuple[Tensor, Tensor]:
+    """Inputs: each row without its last token; targets: without its first.   N rows -> (N, T) and (N, T), T + 1 the longest length
+
+    Behind a shorter row inputs are filled with `fill` and targets with NO_TARGET.
+    """
+    T = max(map(len, rows)) - 1
+    inputs, targets = torch.full((len(rows), T), fill), torch.full((len(rows), T), NO_TARGET)
+    for i, row in enumerate(rows):
+        ids = torch.as_tensor(row, dtype=torch.int64)
+        inputs[i, : len(ids) - 1], targets[i, : len(ids) - 1] = ids[:-1], ids[1:]
+    return inputs, targets
 
 
 def update(
