@@ -151,7 +151,7 @@ Out = Annotated[Path | None, typer.Option(help="Folder for the finished model; b
 def gpt_mini(steps: Steps = None, seed: Seed = 0, threads: Threads = 1, out: Out = None) -> None:
     """Train the GPT of chapter 9, measure it on the validation text, and save it in the layout of transformers.
 
-    The default takes more than an hour on one core; the first line says how long here. Stop it whenever you like, with Ctrl-C or by
+    The default takes more than an hour on one core; the second line says how long here. Stop it whenever you like, with Ctrl-C or by
     turning the machine off: the same command goes on where the last kept state was, at most a minute back, and ends in the same file.
     """
     paragraphs, shape = tokenizer.token_ids("train"), causal.config()
@@ -175,7 +175,7 @@ def gpt_mini(steps: Steps = None, seed: Seed = 0, threads: Threads = 1, out: Out
 def bert_mini(steps: Steps = None, seed: Seed = 0, threads: Threads = 1, out: Out = None) -> None:
     """Train the BERT of chapter 8, measure it on the validation text, and save it in the layout of transformers.
 
-    The default takes about three quarters of an hour on one core; the first line says how long here. Stop it whenever you like, with
+    The default takes about three quarters of an hour on one core; the second line says how long here. Stop it whenever you like, with
     Ctrl-C or by turning the machine off: the same command goes on where the last kept state was, at most a minute back, and ends in
     the same file.
     """
