@@ -96,7 +96,7 @@ def test_the_time_left_is_said_as_soon_as_the_pace_is_known(tmp_path):
 
 @pytest.mark.slow
 def test_a_command_that_is_killed_makes_the_same_file(tmp_path):
-    def start(name, steps=40):
+    def start(name, steps=200):  # long enough that it cannot be over before it is killed
         environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / name), "LMKIT_CACHE": str(tmp_path / name)}
         command = [sys.executable, "-c", TINY, "--steps", str(steps), "--out", str(tmp_path / name / "model")]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
