@@ -73,9 +73,12 @@ def assemble_command(
 def check_command(
     names: ChapterNames = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out the notebooks, which are graded like a class's.")] = False,
+    every: Annotated[bool, typer.Option("--every", help="Hand in every variant in a notebook; takes twice as long.")] = False,
 ) -> None:
     """Prove the checks: references and right variants pass, wrong ones fail where they must, also across the bridge.
 
+    Every variant is checked directly. Three wrong ones and a right one of each exercise are handed in, too, in notebooks that are
+    graded like a class's: what their checks say across the bridge must be the same. With --every all of them are handed in.
     With --quick a chapter is left out where nothing has changed that its last proof depended on.
     """
     from autograder.assemble import assemble, make_release
@@ -102,8 +105,8 @@ def check_command(
         with course_lock(course()):
             make_release([one])
         with _progress() as progress:
-            task = progress.add_task(f"{one.name}: notebooks, graded like a class's", total=len(planned_answers(one, assemble(one))))
-            graded = prove_notebooks(one, lambda row, task=task, progress=progress: progress.advance(task))
+            task = progress.add_task(f"{one.name}: notebooks, graded like a class's", total=len(planned_answers(one, assemble(one), every)))
+            graded = prove_notebooks(one, lambda row, task=task, progress=progress: progress.advance(task), every=every)
         table = _table(f"{one.name}: whole notebooks", "notebook", "must score", "scores", "seconds", "")
         for row in graded:
             points = "none" if row.points is None else f"{row.points:g}"

@@ -32,7 +32,7 @@ def plan_class(chapter: Chapter, students: int) -> list[Planned]:
     if students < 1:
         raise CourseError(f"a class of {students} cannot be made; give --students a number of at least 1")
     assembled = assemble(chapter)
-    mix = planned_answers(chapter, assembled)
+    mix = planned_answers(chapter, assembled, every=True)
     cells: dict[str, dict[str, float]] = {}  # by the answers' name in the mix: each is worked out once
     planned = []
     for i in range(students):

@@ -145,10 +145,11 @@ class NotebookRow:
     problem: str
 
 
-def planned_answers(chapter: Chapter, assembled: Assembled) -> list[Answers]:
-    """A solved, a blank and a half-solved notebook, and as many as it takes to hand in every variant once.
+def planned_answers(chapter: Chapter, assembled: Assembled, every: bool = False) -> list[Answers]:
+    """A solved, a blank and a half-solved notebook, and as many as it takes to hand in the variants.
 
-    The exercises of a notebook are independent, so notebook number i holds variant number i of every exercise.
+    The exercises of a notebook are independent, so notebook number i holds variant number i of every exercise. Of each exercise the
+    first WRONG_AT_LEAST wrong and RIGHT_AT_LEAST right variants are handed in, or `every` one.
     """
     reference = reference_codes(chapter, assembled)
     names = [exercise.name for exercise in assembled.exercises]
@@ -159,19 +160,29 @@ def planned_answers(chapter: Chapter, assembled: Assembled) -> list[Answers]:
     ]
     variants = load_variants(chapter)
     by_exercise = {name: [variant for variant in variants if variant.exercise == name] for name in names}
+    if not every:
+        by_exercise = {name: _handed_in(mine) for name, mine in by_exercise.items()}
     for i in range(max(len(mine) for mine in by_exercise.values())):
         codes = {name: variant_code(reference[name], mine[i]) for name, mine in by_exercise.items() if i < len(mine)}
         plans.append(Answers(f"variants-{i + 1}", codes, trying=False))
     return plans
 
 
-def prove_notebooks(chapter: Chapter, report: Callable[[NotebookRow], None] = lambda row: None, jobs: int = 2) -> list[NotebookRow]:
+def _handed_in(variants: list[Variant]) -> list[Variant]:
+    wrong, right = ([variant for variant in variants if variant.right is is_right] for is_right in (False, True))
+    return wrong[:WRONG_AT_LEAST] + right[:RIGHT_AT_LEAST]
+
+
+def prove_notebooks(
+    chapter: Chapter, report: Callable[[NotebookRow], None] = lambda row: None, jobs: int = 2, every: bool = False
+) -> list[NotebookRow]:
     """Grade the planned notebooks as a class's, in a course directory of their own, and compare them with direct calls.
 
+    every: as for `planned_answers`.
     A notebook must earn in every cell what its code earns when its checks are called directly; each check says the same.
     """
     assembled = assemble(chapter)
-    plans = {plan.student: plan for plan in planned_answers(chapter, assembled)}
+    plans = {plan.student: plan for plan in planned_answers(chapter, assembled, every)}
     rows = []
     with tempfile.TemporaryDirectory() as scratch, LocalPool(jobs) as pool:
         folder = Path(scratch)
