@@ -64,7 +64,10 @@ def paragraphs(pooling: str = "mean") -> np.ndarray:
     _known(pooling)
     if card()["texts"] != _digest():
         raise LmkitError(f"{HOME / VECTORS} was made from another corpus: run `{COMMAND}`")
-    stored = np.load(HOME / VECTORS)[POOLINGS.index(pooling)].astype(np.float32)
+    try:
+        stored = np.load(HOME / VECTORS)[POOLINGS.index(pooling)].astype(np.float32)
+    except (OSError, EOFError, ValueError):
+        raise LmkitError(f"{HOME / VECTORS} is missing or damaged: run `{COMMAND}`") from None
     stored /= np.linalg.norm(stored, axis=1, keepdims=True)
     stored.flags.writeable = False
     return stored

@@ -53,7 +53,7 @@ def ranks(scores: np.ndarray, relevant: Sequence[Sequence[int]]) -> np.ndarray:
     """Of each query the place of its best relevant document, the first place being 1.   (Q, N) and Q lists -> (Q,) int64
 
     scores: higher is more similar. Among equal scores the lower position comes first.
-    Errors: LmkitError where a query has no relevant document, or the numbers of queries differ.
+    Errors: LmkitError where a query has no relevant document or one without a score, or the numbers of queries differ.
     """
     if len(scores) != len(relevant):
         raise LmkitError(f"there are scores for {len(scores)} queries and relevant documents for {len(relevant)}")
@@ -61,7 +61,9 @@ def ranks(scores: np.ndarray, relevant: Sequence[Sequence[int]]) -> np.ndarray:
     for i, wanted in enumerate(relevant):
         if not len(wanted):
             raise LmkitError(f"query {i} has no relevant document, so that it has no rank")
-        order = np.argsort(-scores[i], kind="stable")
+        if not 0 <= min(wanted) <= max(wanted) < len(scores[i]):
+            raise LmkitError(f"query {i} has a relevant document that is none of the {len(scores[i])} that have scores")
+        order = np.argsort(-np.asarray(scores[i]), kind="stable")
         found.append(1 + np.flatnonzero(np.isin(order, wanted))[0])
     return np.array(found)
 
