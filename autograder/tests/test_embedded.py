@@ -117,3 +117,10 @@ def test_vectors_that_cannot_be_read_are_made_again_by_the_command(monkeypatch, 
     embedded.paragraphs.cache_clear()
     with pytest.raises(LmkitError, match=r"is missing or damaged: run `python -m lmkit\.embedded`"):
         embedded.paragraphs("mean")
+
+
+def test_a_card_that_cannot_be_read_is_made_again_by_the_command(monkeypatch, tmp_path):
+    (tmp_path / embedded.CARD).write_text("{", encoding="utf-8")
+    monkeypatch.setattr(embedded, "HOME", tmp_path)
+    with pytest.raises(LmkitError, match=r"holds no vectors of paragraphs: run `python -m lmkit\.embedded`"):
+        embedded.card()

@@ -62,7 +62,7 @@ def paragraphs(pooling: str = "mean") -> np.ndarray:
     Errors: LmkitError for another pooling than "mean" and "first", and where the files are missing or belong to another corpus.
     """
     _known(pooling)
-    if card()["texts"] != _digest():
+    if card().get("texts") != _digest():
         raise LmkitError(f"{HOME / VECTORS} was made from another corpus: run `{COMMAND}`")
     try:
         stored = np.load(HOME / VECTORS)[POOLINGS.index(pooling)].astype(np.float32)
@@ -77,7 +77,7 @@ def card() -> dict:
     """How the vectors came to be: "command", "encoder", "longest", "seconds", "texts" (a hash). Errors: LmkitError where there are none."""
     try:
         return json.loads((HOME / CARD).read_text(encoding="utf-8"))
-    except OSError:
+    except (OSError, ValueError):
         raise LmkitError(f"{HOME} holds no vectors of paragraphs: run `{COMMAND}`") from None
 
 
