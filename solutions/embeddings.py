@@ -41,7 +41,7 @@ def kmeans(points: np.ndarray, start: np.ndarray, most: int = 300) -> tuple[np.n
     A round gives each point to its nearest centre by squared distance, of equally near ones to the lower number. It notes the sum of
     these squared distances in `objectives`. Then it moves each centre to the mean of its points; a centre without points stays.
     The last round is the one that gives every point to the same centre as the round before, or else round number `most`.
-    Labels are those of the last round, centres those behind it. Nothing that is given is changed. Source: Lloyd 1982.
+    Labels are those of the last round, centres those after it. Nothing that is given is changed. Source: Lloyd 1982.
     """
     centres, labels, objectives = start.astype(float), None, []
     for _ in range(most):
@@ -59,7 +59,7 @@ def class_tf_idf(documents: Sequence[Sequence[str]], labels: Sequence[int], K: i
     """How much each word says about each of K classes.   N documents (lists of words), N labels -> words, weights (K, V)
 
     The words are all that occur, in alphabetical order. Word t has in class c the weight n_tc * ln(1 + A / n_t): how often it occurs
-    there, times a logarithm in which n_t is how often it occurs in all classes, and A the number of words of a class, on
+    there, times a logarithm in which n_t is how often it occurs in all classes, and A the number of occurrences of words in a class, on
     average over all K. A class may be empty, and so may a document. Source: Grootendorst 2022, section 3.3.
     """
     counts = [Counter() for _ in range(K)]

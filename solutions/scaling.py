@@ -193,7 +193,7 @@ class RateLimitedClient:
             return None, "no connection", True, None
         if status != 200:
             after = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
-            after = int(after) if re.fullmatch("[0-9]+", after.strip()) else None
+            after = int(after) if re.fullmatch("[0-9]+", after) else None
             return None, f"status {status}", status == 429 or status >= 500, after
         try:
             answer = json.loads(text)

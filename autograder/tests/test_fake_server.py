@@ -4,6 +4,7 @@ import json
 import random
 import threading
 import time
+import traceback
 
 import pytest
 
@@ -42,6 +43,22 @@ def test_no_server_is_a_connection_error_without_the_key():
     with pytest.raises(ConnectionError) as caught:
         send(url)({}, KEY)
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [KEY + "\n", KEY + "\r\nX-Other: 1", KEY + "ä"])
+def test_a_key_that_no_header_may_carry_is_refused_and_not_shown(key):
+    with FakeServer([Answer()]) as server, pytest.raises(ValueError, match="the key holds a sign") as caught:
+        send(server.url)({}, key)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+    assert not server.requests
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_a_reply_and_the_key_goes_nowhere_else(status):
+    with FakeServer([Answer()]) as other, FakeServer([Answer(status, "over there", {"Location": other.url})]) as server:
+        got, headers, text = send(server.url)({}, KEY)
+    assert (got, headers["Location"], text) == (status, other.url, "over there")
+    assert (len(server.requests), other.requests) == (1, [])
 
 
 def test_a_proxy_of_the_surroundings_is_not_asked(monkeypatch):

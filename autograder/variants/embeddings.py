@@ -42,6 +42,14 @@ edited(
     fails="check_pooling_edges",
     says="a text without a real token",
 )
+edited(
+    __name__,
+    "nan_in_the_gradient",
+    of="mean_pooling",
+    edits={"F.normalize(vectors, dim=-1)": "(vectors / vectors.square().sum(-1, keepdim=True).sqrt()).nan_to_num()"},
+    fails="check_pooling_edges",
+    says="torch.where and nan_to_num do not mend the gradient",
+)
 
 
 @right(of="mean_pooling")
@@ -282,6 +290,14 @@ edited(
     edits={"F.normalize(documents, dim=-1)": "F.normalize(documents.detach(), dim=-1)"},
     fails="check_gradients_of_loss",
     says="the gradient of documents is missing",
+)
+edited(
+    __name__,
+    "left_out_by_a_low_score",
+    of="info_nce",
+    edits={'float("-inf")': "-100.0"},
+    fails="check_low_temperature",
+    says="another low number is still in the sum",
 )
 
 

@@ -100,15 +100,26 @@ class FakeServer:
         return Handler
 
 
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the key would go along to another address."""
+
+    def redirect_request(self, *what: object) -> None:
+        """None: the reply stays as it is."""
+
+
 def send(url: str, timeout: float = 10.0) -> Callable[[dict, str], Reply]:
     """A function that sends a request to this address, `post(request, key)`, and returns the reply: status, headers, text.
 
-    The request goes as JSON, the key in the header Authorization. Statuses of 400 and more are replies like others.
-    Errors of `post`: TimeoutError after so many seconds without a word, ConnectionError where there is no connection.
+    The request goes as JSON, the key in the header Authorization. Statuses of 300 and more are replies like others.
+    Errors of `post`: TimeoutError after so many seconds without a word, ConnectionError where there is no connection,
+    ValueError for a key with a sign that no header may carry. None of them shows the key.
     """
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not know this machine's own addresses
+    no_proxy = urllib.request.ProxyHandler({})  # a proxy does not know this machine's own addresses
+    opener = urllib.request.build_opener(no_proxy, _StayHere)
 
     def post(request: dict, key: str) -> Reply:
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError("the key holds a sign that no header may carry")  # http.client would say which key
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
         asked = urllib.request.Request(url, json.dumps(request).encode(), headers)
         try:
