@@ -256,7 +256,7 @@ def _recovers(what, fit_power_law, x, true, given=None):
         near = abs(mine - want) <= max(0.01 * abs(want), 1e-3 if name == "E" else 0)
         advice = ""
         if name == "A" and abs(got[2] / true[2] - 1) < 0.01:
-            advice = "; if you divide x: A = A · middle^alpha, so a small error in alpha is a large one in A; search alpha more finely"
+            advice = "; middle^alpha, if you divide x, makes a small error in alpha a large one in A: search alpha more finely"
         elif max(x) > 1e6:
             advice = "; are powers of large x drowned in rounding? divide x by a middle one first"
         assert near, f"{what}: {name} = {mine:.4g}, expected {want:.4g}{advice}"
