@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from lmkit import corpus, topics
-from lmkit.topics import PER_ARTICLE, TEST_ROWS, TOPICS, TRAIN_ROWS, labelled, split, topics_of
+from lmkit.topics import PER_ARTICLE, TEST_ROWS, TOPICS, TRAIN_ROWS, labelled, split, topics_of, words_of_groups
 
 
 def test_a_topic_needs_one_of_its_words_in_a_category():
@@ -54,3 +54,19 @@ def test_a_seed_draws_the_same_split_and_another_another():
 def test_learning_paragraphs_stand_in_a_drawn_order():
     labels = [row.label for row in topics.split(0).train]
     assert labels != sorted(labels)
+
+
+def test_words_of_groups_by_hand():
+    texts = ["Moon, rocket, moon!", "court rocket law", "of the law: rocket 12"]
+    assert words_of_groups([*texts[:1], "court rocket law law rocket"], [0, 1]) == [["moon", "rocket"], ["law", "rocket", "court"]]
+    assert words_of_groups(texts, [0, 1, 1], k=2) == [["moon", "rocket"], ["law", "rocket"]]
+    assert "the" in words_of_groups(texts, (0, 1, 1))[1]
+    assert "the" not in words_of_groups(texts, (0, 1, 1), stop_words="english")[1]
+
+
+def test_a_word_of_every_group_needs_a_greater_count():
+    dogs, seas = "dog cat dog sea", "dog sea"  # weights 2 ln 2 = ln 4 (dog, cat) and ln 2.5 (sea) in the first group
+    assert words_of_groups([dogs, seas], [0, 1])[0][2] == "sea"
+    assert words_of_groups([dogs, seas], [0, 1])[1] == ["sea", "dog"]
+    assert words_of_groups([dogs + " dog", seas], [0, 1])[0][0] == "dog"
+    assert words_of_groups([dogs, seas], [0, 2])[1] == []
