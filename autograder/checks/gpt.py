@@ -20,7 +20,7 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 from lmkit import minis
 from lmkit.causal import LanguageModel
 from lmkit.check import hidden, visible
-from lmkit.compare import assert_close, shown, tensor
+from lmkit.compare import assert_close, shown, tensor, whole_number
 from lmkit.metrics import evaluate
 from lmkit.subject import find, gradients, make
 from lmkit.tokenizer import END_ID, VOCAB_SIZE, token_ids
@@ -453,13 +453,7 @@ def _assert_count(what, got, want, V, T, C, layers):
         want - layers * 4 * C - 2 * C: "the norms are missing: two in each block and one at the end, of two vectors each",
         want + V: "the logits have no bias",
     }
-    assert not isinstance(got, bool), f"{what}: expected a whole number, got {shown(got)}"
-    try:
-        whole = int(got)
-    except (TypeError, ValueError, OverflowError):
-        raise AssertionError(f"{what}: expected a whole number, got {shown(got)}") from None
-    assert whole == got, f"{what}: expected a whole number, {want:,}, got {shown(got)}"
-    assert whole == want, f"{what}: got {whole:,}, expected {want:,}{': ' + slips[whole] if whole in slips else ''}"
+    whole_number(what, got, want, list(slips.items()))
 
 
 @visible(points=0.5)

@@ -14,21 +14,8 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from lmkit import scaling, tokenizer
 from lmkit.check import hidden, visible
-from lmkit.compare import numbers, shown
+from lmkit.compare import numbers, shown, whole_number
 from lmkit.subject import find
-
-
-def _whole(what, got, want, slips=()):
-    """One whole number. slips: pairs (what a usual mistake gives, what to say of it)."""
-    assert not isinstance(got, bool), f"{what}: expected a whole number, got {shown(got)}"
-    try:
-        whole = int(got)
-    except (TypeError, ValueError, OverflowError):
-        raise AssertionError(f"{what}: expected a whole number, got {shown(got)}") from None
-    assert whole == got, f"{what}: expected a whole number, {want:,}, got {shown(got)}"
-    known = [f": {advice}" for slip, advice in slips if slip == whole]
-    assert whole == want, f"{what}: got {whole:,}, expected {want:,}{''.join(known[:1])}"
-
 
 # 12.1 Size and work
 
@@ -58,7 +45,7 @@ def _count(count_parameters, want, V, C, M, layers, H, G, tied):
         (want + layers * 2 * C + C, "these norms have weights and no bias"),
     )
     what = f"count_parameters({V}, {C}, {M}, {layers}, {H}, {G}, {tied})"
-    _whole(what, count_parameters(V, C, M, layers, H, G, tied), want, [(slip, told) for slip, told in slips if slip != want])
+    whole_number(what, count_parameters(V, C, M, layers, H, G, tied), want, [(slip, told) for slip, told in slips if slip != want])
 
 
 @visible(points=0.75)
@@ -94,7 +81,7 @@ def _work(flops, want, V, C, M, layers, H, G, T):
         (want * 3, "this is training, reading and going back; reading alone is asked for"),
     )
     what = f"flops({V}, {C}, {M}, {layers}, {H}, {G}, {T})"
-    _whole(what, flops(V, C, M, layers, H, G, T), want, [(slip, told) for slip, told in slips if slip != want])
+    whole_number(what, flops(V, C, M, layers, H, G, T), want, [(slip, told) for slip, told in slips if slip != want])
 
 
 @visible(points=0.75)
@@ -158,7 +145,7 @@ def _memory(training_memory, want, parameters, trained, kind):
                           (trained * 4, "in mixed precision a float32 copy and float32 averages are kept")]  # fmt: skip
             if kind == "bfloat16":
                 slips += [(trained * 8, "with bfloat16 alone the averages are bfloat16, too")]
-        _whole(f'{what}["{key}"]', got[key], expected, [(slip, told) for slip, told in slips if slip != expected])
+        whole_number(f'{what}["{key}"]', got[key], expected, [(slip, told) for slip, told in slips if slip != expected])
 
 
 @visible(points=0.5)
@@ -201,7 +188,7 @@ def _cache(cache_memory, want, *sizes):
         (want // B, "every one of the B texts has its own"),
         (want // G, "there are G heads of keys, and G of values"),
     )
-    _whole(f"cache_memory{sizes}", cache_memory(*sizes), want, [(slip, told) for slip, told in slips if slip != want])
+    whole_number(f"cache_memory{sizes}", cache_memory(*sizes), want, [(slip, told) for slip, told in slips if slip != want])
 
 
 @visible(points=0.5)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lmkit.check import answer_calls
 
-__all__ = ["alike", "ask", "assert_close", "numbers", "shown", "tensor"]
+__all__ = ["alike", "ask", "assert_close", "numbers", "shown", "tensor", "whole_number"]
 
 _PLAIN = Real | str | bytes | list | tuple | dict | set
 
@@ -33,6 +33,21 @@ def ask(what: str, function: Callable, *arguments: Any) -> Any:
         calls = answer_calls(error, sys._getframe(1).f_code.co_filename)
         where = f", in line {calls[-1][1]} of its cell: {calls[-1][2]}" if calls and calls[-1][2] else ""
         raise AssertionError(f"{what} stopped with {type(error).__name__}: {error!s:.120}{where}") from None
+
+
+def whole_number(what: str, got: Any, want: int, slips: Sequence[tuple[int, str]] = ()) -> None:
+    """AssertionError unless `got` is the whole number `want`, of whatever type.
+
+    slips: what a usual mistake gives, and what to say of it.
+    """
+    assert not isinstance(got, bool), f"{what}: expected a whole number, got {shown(got)}"
+    try:
+        number = int(got)
+    except (TypeError, ValueError, OverflowError):
+        raise AssertionError(f"{what}: expected a whole number, got {shown(got)}") from None
+    assert number == got, f"{what}: expected a whole number, {want:,}, got {shown(got)}"
+    known = [f": {advice}" for slip, advice in slips if slip == number]
+    assert number == want, f"{what}: got {number:,}, expected {want:,}{''.join(known[:1])}"
 
 
 def numbers(what: str, got: Any, length: int, shape: str) -> np.ndarray:
