@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_written_ends_the_command(elsewhere):
 
 def test_vectors_that_cannot_be_read_are_made_again_by_the_command(monkeypatch, tmp_path):
     (tmp_path / embedded.CARD).write_bytes((embedded.HOME / embedded.CARD).read_bytes())
-    (tmp_path / embedded.VECTORS).write_bytes(b"no array")
+    (tmp_path / embedded.VECTORS.format("mean")).write_bytes(b"no array")
     monkeypatch.setattr(embedded, "HOME", tmp_path)
     embedded.paragraphs.cache_clear()
     with pytest.raises(LmkitError, match=r"is missing or damaged: run `python -m lmkit\.embedded`"):

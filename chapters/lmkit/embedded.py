@@ -18,10 +18,10 @@ from lmkit import corpus, pretrained
 from lmkit.cache import sha256, write_whole
 from lmkit.errors import LmkitError
 
-__all__ = ["LONGEST", "POOLINGS", "card", "encode", "paragraphs", "pool"]
+__all__ = ["LONGEST", "POOLINGS", "card", "encode", "mean", "paragraphs", "pool"]
 
 HOME = Path(__file__).parent / "data"
-VECTORS, CARD = "paragraphs.npy", "paragraphs.json"
+VECTORS, CARD = "paragraphs-{}.npy", "paragraphs.json"  # a file of vectors for each pooling
 COMMAND = "python -m lmkit.embedded"
 POOLINGS = ("mean", "first")
 LONGEST = 128  # tokens of a text that are read, [CLS] and [SEP] included
@@ -34,12 +34,14 @@ def pool(states: Tensor, attention_mask: Tensor, pooling: str) -> Tensor:
     Errors: LmkitError for another pooling than "mean" and "first".
     """
     _known(pooling)
-    if pooling == "first":
-        vectors = states[:, 0]
-    else:
-        weights = attention_mask[..., None].to(states.dtype)
-        vectors = (states * weights).sum(dim=1) / weights.sum(dim=1)
+    vectors = states[:, 0] if pooling == "first" else mean(states, attention_mask)
     return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def mean(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """The mean of each text's vectors, without the filling.   (B, T, C), (B, T) -> (B, C)"""
+    weights = attention_mask[..., None].to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 def encode(texts: Sequence[str], pooling: str = "mean") -> np.ndarray:
@@ -62,12 +64,13 @@ def paragraphs(pooling: str = "mean") -> np.ndarray:
     Errors: LmkitError for another pooling than "mean" and "first", and where the files are missing or belong to another corpus.
     """
     _known(pooling)
+    path = HOME / VECTORS.format(pooling)
     if card().get("texts") != _digest():
-        raise LmkitError(f"{HOME / VECTORS} was made from another corpus: run `{COMMAND}`")
+        raise LmkitError(f"{path} was made from another corpus: run `{COMMAND}`")
     try:
-        stored = np.load(HOME / VECTORS)[POOLINGS.index(pooling)].astype(np.float32)
+        stored = np.load(path).astype(np.float32)
     except (OSError, EOFError, ValueError):
-        raise LmkitError(f"{HOME / VECTORS} is missing or damaged: run `{COMMAND}`") from None
+        raise LmkitError(f"{path} is missing or damaged: run `{COMMAND}`") from None
     stored /= np.linalg.norm(stored, axis=1, keepdims=True)
     stored.flags.writeable = False
     return stored
@@ -105,7 +108,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the vectors and their card.")] = HOME,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
 ) -> None:
-    """Compute the vectors of all paragraphs with the installed encoder; some minutes. Both files are written at the end."""
+    """Compute the vectors of all paragraphs with the installed encoder; some minutes. The files are written at the end."""
     import io
 
     torch.set_num_threads(threads)
@@ -121,11 +124,12 @@ def main(
             if done / len(texts) >= said:
                 typer.echo(f"{done / len(texts):4.0%} of {len(texts):,} paragraphs after {time.perf_counter() - started:.0f} s")
                 said += 0.1
-        buffer = io.BytesIO()
-        np.save(buffer, stored)
         facts = {"command": COMMAND, "encoder": pretrained.NAME, "longest": LONGEST, "poolings": POOLINGS, "texts": _digest()}
         facts |= {"seconds": round(time.perf_counter() - started, 1), "torch": torch.__version__}
-        write_whole(out / VECTORS, buffer.getvalue())
+        for pooling, vectors in zip(POOLINGS, stored, strict=True):
+            buffer = io.BytesIO()
+            np.save(buffer, vectors)
+            write_whole(out / VECTORS.format(pooling), buffer.getvalue())
         write_whole(out / CARD, json.dumps(facts, indent=1) + "\n")
     except (LmkitError, OSError) as error:
         typer.echo(f"error: {error}", err=True)

@@ -94,8 +94,7 @@ class Classifier(nn.Module):
             vectors = torch.cat([self.prompt.expand(len(vectors), -1, -1), vectors], dim=1)
             mask = torch.cat([mask.new_ones(len(mask), n), mask], dim=1)
         states = self.encoder(inputs_embeds=vectors, attention_mask=mask).last_hidden_state[:, n:]
-        weights = attention_mask[..., None].to(states.dtype)
-        return self.head(self.dropout((states * weights).sum(dim=1) / weights.sum(dim=1)))
+        return self.head(self.dropout(embedded.mean(states, attention_mask)))
 
 
 def classifier(method: str, encoder: PreTrainedModel, seed: int, K: int = len(topics.TOPICS)) -> Classifier:
@@ -138,14 +137,14 @@ def batch(rows: Sequence[Labelled], tokens: PreTrainedTokenizerBase, longest: in
 
 def fit(
     model: Classifier, rows: Sequence[Labelled], tokens: PreTrainedTokenizerBase, rate: float, seed: int, *, steps: int = STEPS,
-    head_rate: float = HEAD_RATE, longest: int = LONGEST,
+    longest: int = LONGEST,
 ) -> float:  # fmt: skip
-    """Train what asks for a gradient, the head at `head_rate` and the rest at `rate`. Returns the seconds; the model is left in
+    """Train what asks for a gradient, the head at HEAD_RATE and the rest at `rate`. Returns the seconds; the model is left in
     evaluation mode. The seed draws the batches and, through torch's global generator, the dropout."""
     torch.manual_seed(seed)
     head = list(model.head.parameters())
     rest = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("head.")]
-    groups = [{"params": head, "lr": head_rate}, *([{"params": rest, "lr": rate}] if rest else [])]
+    groups = [{"params": head, "lr": HEAD_RATE}, *([{"params": rest, "lr": rate}] if rest else [])]
     optimizer = AdamW(groups, weight_decay=TRAINING.weight_decay)
 
     def loss(model: nn.Module, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:
