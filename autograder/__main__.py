@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)  # a log is wider than a terminal
 if TYPE_CHECKING:
+    from autograder.proof import Proof
     from autograder.recorded import Recorded
 ChapterName = Annotated[str, typer.Argument(metavar="CHAPTER", help="A folder of chapters/, such as 02_ngrams.")]
 ChapterNames = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]...", help="Chapters, such as 02_ngrams; all of them if none.")]
@@ -81,41 +82,57 @@ def check_command(
     graded like a class's: what their checks say across the bridge must be the same. With --every all of them are handed in.
     With --quick a chapter is left out where nothing has changed that its last proof depended on.
     """
-    from autograder.assemble import assemble, make_release
-    from autograder.proof import is_proven, planned_answers, prove_checks, prove_notebooks, remember_proof
+    from autograder.assemble import make_release
+    from autograder.proof import is_proven
 
-    problems = 0
-    for one in _chapters(names):
-        if quick and is_proven(one):
-            out.print(f"{one.name}: unchanged since its checks were proven")
-            continue
-        with _progress() as progress:
-            task = progress.add_task(f"{one.name}: checks", total=None)
-            rows = prove_checks(one, lambda row, task=task, progress=progress: progress.advance(task), jobs=2)
-        table = _table(f"{one.name}: the checks", "exercise", "subject", "kind", "what the checks say", "seconds")
-        for row in rows:
-            outcome = f"[red]{_plain(row.problem)}[/red]" if row.problem else _plain(row.outcome)
-            table.add_row(row.exercise, row.subject, row.kind, outcome, f"{row.seconds:.2f}")
-        out.print(table)
-        problems += sum(bool(row.problem) for row in rows)
-        if not any(row.problem for row in rows):
-            remember_proof(one)
-        if quick:
-            continue
+    wanted = _chapters(names)
+    proven = [one for one in wanted if quick and is_proven(one)]
+    for one in proven:
+        out.print(f"{one.name}: unchanged since its checks were proven")
+    wanted = [one for one in wanted if one not in proven]
+    if not quick:
         with course_lock(course()):
-            make_release([one])
-        with _progress() as progress:
-            task = progress.add_task(f"{one.name}: notebooks, graded like a class's", total=len(planned_answers(one, assemble(one), every)))
-            graded = prove_notebooks(one, lambda row, task=task, progress=progress: progress.advance(task), every=every)
-        table = _table(f"{one.name}: whole notebooks", "notebook", "must score", "scores", "seconds", "")
-        for row in graded:
-            points = "none" if row.points is None else f"{row.points:g}"
-            table.add_row(row.student, f"{row.expected:g}", points, f"{row.seconds:.0f}", f"[red]{_plain(row.problem)}[/red]")
-        out.print(table)
-        problems += sum(bool(row.problem) for row in graded)
+            make_release(wanted)
+    problems = 0
+    for proof in _proofs(wanted, quick, every):
+        _print_proof(proof)
+        problems += proof.problems
     if problems:
         raise CourseError(f"{problems} lines above are not as they must be; they are the red ones")
     out.print("all as it must be")
+
+
+def _proofs(wanted: list[Chapter], quick: bool, every: bool) -> Iterator["Proof"]:
+    """Prove one chapter with two processes, or several side by side; show meanwhile how far it is."""
+    from autograder.proof import prove, prove_all
+
+    together = prove_all(wanted, quick, every, jobs=max(2, min(CPUS, 4))) if len(wanted) > 1 else None
+    for done, one in enumerate(wanted):
+        with _progress() as progress:
+            if together:
+                progress.add_task(f"{len(wanted)} chapters, side by side; {one.name} comes next", total=len(wanted), completed=done)
+                proof = next(together)
+            else:
+                task = progress.add_task(f"{one.name}: variants, then notebooks", total=None)
+                proof = prove(one, quick, every, lambda row, progress=progress, task=task: progress.advance(task), jobs=2)
+        yield proof
+
+
+def _print_proof(proof: "Proof") -> None:
+    """The tables of a chapter's proof; what is not as it must be is red."""
+    name = proof.chapter.name
+    table = _table(f"{name}: the checks", "exercise", "subject", "kind", "what the checks say", "seconds")
+    for row in proof.rows:
+        outcome = f"[red]{_plain(row.problem)}[/red]" if row.problem else _plain(row.outcome)
+        table.add_row(row.exercise, row.subject, row.kind, outcome, f"{row.seconds:.2f}")
+    out.print(table)
+    if not proof.notebooks:
+        return
+    table = _table(f"{name}: whole notebooks", "notebook", "must score", "scores", "seconds", "")
+    for row in proof.notebooks:
+        points = "none" if row.points is None else f"{row.points:g}"
+        table.add_row(row.student, f"{row.expected:g}", points, f"{row.seconds:.0f}", f"[red]{_plain(row.problem)}[/red]")
+    out.print(table)
 
 
 def _warn(sentence: str) -> None:
@@ -394,6 +411,48 @@ def work_command() -> None:
         out.print(mine.relative_to(ROOT))
 
 
+@app.command("bundle")
+def bundle_command(
+    to: Annotated[Path | None, typer.Option("--to", help="The zip file to write.", show_default="build/NAME-VERSION.zip")] = None,
+    folder: Annotated[Path | None, typer.Option("--folder", help="Also write the same content into this empty folder.")] = None,
+) -> None:
+    """Make the student bundle: the exercise notebooks, lmkit as a wheel, and the files by which conda or pip install it.
+
+    A student with this one file can open, run, check and validate every notebook. It holds no solution and no hidden check, and
+    the same commit makes the same file, byte for byte.
+    """
+    from autograder.assemble import make_release
+    from autograder.bundle import bundle
+
+    with course_lock(course()), _progress() as progress:
+        task = progress.add_task("making the releases", total=2)
+        make_release(chapters())
+        progress.update(task, advance=1, description="searching for answers, building the wheel")
+        made = bundle(to, folder)
+    out.print(f"{made}  {made.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command("publish")
+def publish_command(
+    folder: Annotated[Path, typer.Option("--folder", help="The empty folder to write into; it is made where it is not.")],
+) -> None:
+    """Write what a branch named release must hold: the student bundle, as files and as a zip, with a cell that installs on Colab.
+
+    The Colab and Binder buttons of the book open the notebooks of that branch. The repository's address stands in
+    book/_config.yml; the environment variable COURSE_REPOSITORY overrides it. This command pushes nothing: the workflow
+    .github/workflows/course.yml does, or you do.
+    """
+    from autograder.assemble import make_release
+    from autograder.publish import publish, repository
+
+    with course_lock(course()), _progress() as progress:
+        task = progress.add_task("making the releases", total=2)
+        make_release(chapters())
+        progress.update(task, advance=1, description="searching for answers, building the wheel")
+        made = publish(folder)
+    out.print(f"{made}: for the branch release of {repository()}")
+
+
 @app.command("book")
 def book_command(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show all that Sphinx says.")] = False,
@@ -407,6 +466,54 @@ def book_command(
         make_release(chapters())
     index = build(ROOT, verbose=verbose)
     out.print(f"built in {time.perf_counter() - start:.0f} s; open this page in a browser:\n{index.as_uri()}")
+
+
+@app.command("review")
+def review_command(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[PAGE]...", help="Pages, such as 02_ngrams/lesson; all if none.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="A folder for a picture of every page in every state, to look at.")] = None,
+    only_problems: Annotated[bool, typer.Option("--only-problems", help="Leave out the pages that are as they must be.")] = False,
+) -> None:
+    """Look at the built book in a browser: each page on a wide screen, a tablet and a phone, light and dark.
+
+    Says what does not fit or is cut, figures with letters too small, images that fail, what axe-core calls serious, errors of
+    scripts, requests to other machines, pages that weigh or wait too much, and terms of the glossary that the search does not find.
+    """
+    from autograder import review
+
+    wanted = review.pages(review.HTML, names or [])
+    table = _table("The book in a browser", "page", "MB", "seconds", "where", "what is wrong")
+    with _progress() as progress:
+        task = progress.add_task("pages", total=len(wanted))
+        seen = review.review(review.HTML, wanted, shots=to, report=lambda one: progress.update(task, advance=1, description=one.page))
+    for one in seen:
+        about = [one.page, f"{one.size / 1e6:.2f}", f"{one.paint:.2f}"]
+        if not one.problems and not only_problems:
+            table.add_row(*about)
+        for problem in one.problems:
+            table.add_row(*about, ", ".join(problem.states), f"[red]{_plain(f'{problem.kind}: {problem.sentence}')}[/red]")
+            about = ["", "", ""]
+    out.print(table)
+    problems = sum(len(one.problems) for one in seen)
+    if problems:
+        raise CourseError(f"{problems} problems on {sum(bool(one.problems) for one in seen)} of {len(seen)} pages; the table lists them")
+    out.print(f"{len(seen)} pages: all as it must be")
+
+
+@app.command("pdf")
+def pdf_command(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show all that Sphinx says.")] = False,
+) -> None:
+    """Typeset the whole book as one PDF for paper, from the pages that `book` built last; takes some minutes.
+
+    Needs LuaLaTeX and a few more packages of Debian; where one is missing it says how to install them. Folded code and the checks of
+    the exercises stay on the screen.
+    """
+    from autograder.print_book import print_book
+
+    start = time.perf_counter()
+    pdf = print_book(ROOT, verbose=verbose)
+    out.print(f"typeset in {time.perf_counter() - start:.0f} s; the book for paper:\n{pdf}")
 
 
 def main(run: Callable[[], None] = app) -> None:

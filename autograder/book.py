@@ -1,7 +1,9 @@
 """Builds the book: stages its pages, runs each notebook once, lets Jupyter Book render them, and inspects what came out."""
 
+import csv
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import re
@@ -11,7 +13,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,33 +25,38 @@ from rich.console import Console
 from rich.table import Table
 
 from autograder.assemble import read_notebook
+from autograder.cards import DECK, Card, read_cards
 from autograder.errors import CourseError
-from autograder.inspection import inspect
+from autograder.inspection import external_links, inspect
 from autograder.layout import NOTEBOOK, ROOT, Chapter, chapters
 from autograder.leaks import find_leaks
-from autograder.pages import Page, environment_digest, package_version, run_pages, write
+from autograder.lighten import lighten
+from autograder.pages import Page, environment_digest, index_fonts, package_version, run_pages, write
+from autograder.publish import repository, with_buttons
 
 CARDS_HEAD = """## Review cards
 
-Answer each question aloud before you open it. Come back to those that you missed tomorrow, and again next week."""
+Answer each question aloud before you open it. Come back to those that you missed tomorrow, and again next week.
+
+:::{{div}} lm-download
+Or let a program plan that: {{download}}`the cards of all chapters for Anki </{deck}>`; {{doc}}`/using` tells how to import them.
+:::"""
 PAGES_FAIL = "the book was not built"
 LISTED = 30  # problems that are listed; more would hide the first
 TO_COME = " [to come]{.lm-later}"  # stands in the front matter behind the name of a chapter that is not there
-ASSIGNMENTS = "_assignments"  # staged folder of the notebooks offered for download; no page is made of it
+ASSIGNMENTS = "_assignments"  # staged folder of what is offered for download; no page is made of it
 RENDERERS = ("jupyter-book", "sphinx", "sphinx-book-theme", "pydata-sphinx-theme", "myst-nb", "sphinx-design", "sphinxcontrib-bibtex")
-MATHJAX = ("tex-mml-chtml.js", "output/chtml/fonts", "input/tex/extensions", "a11y", "sre/mathmaps/base.json", "sre/mathmaps/en.json")
+MATHJAX = (  # what _config.yml has it load
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "input/tex/extensions",
+    "output/chtml.js",
+    "output/chtml/fonts",
+    "a11y/assistive-mml.js",
+)
 _CHAPTER_PAGE = re.compile(r"(?P<chapter>\d\d_[a-z0-9]+)/(?P<page>lesson|exercises)")
 _LINK = re.compile(r"\[(?P<text>[^\]\n]*)\]\((?:\.\./)?(?P<target>(?:\d\d_[a-z0-9]+/)?(?:lesson|exercises))\.md(?P<anchor>#[\w-]+)?\)")
-_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-
-
-@dataclass(frozen=True)
-class Card:
-    """One flashcard of a chapter."""
-
-    id: str
-    question: str  # one line of Markdown
-    answer: str  # Markdown
 
 
 def build(root: Path = ROOT, *, verbose: bool = False, workers: int = 2, console: Console | None = None) -> Path:
@@ -58,13 +64,15 @@ def build(root: Path = ROOT, *, verbose: bool = False, workers: int = 2, console
 
     Runs only pages whose code, toolkit or libraries changed since they were last run, at most `workers` at once; renders only what changed.
     `verbose` shows Sphinx's output. Errors: CourseError for a page that fails, for every warning of Sphinx, for a
-    broken link, an image without alternative text, a request to another machine, and for a leak.
+    broken link, an image without alternative text, a heading with nothing below it, a page that is too heavy, a request to another
+    machine, and for a leak. The addresses that the book links to stand in book/_build/external-links.txt.
     """
     console = console or Console()
     started = time.monotonic()
     made = root / "book" / "_build"
     front, lessons, exercises = _front_notebooks(root), _lessons(root), _exercises(root)
     environment = environment_digest(root)
+    index_fonts(made)
     _refuse(run_pages(lessons, environment, {}, made, workers, console), PAGES_FAIL, console)
     rows = {name: text for page in lessons for name, text in page.rows.items()}
     _keep_results(rows)
@@ -74,9 +82,14 @@ def build(root: Path = ROOT, *, verbose: bool = False, workers: int = 2, console
     _copy_static(made)
     _offer_releases(exercises, made / "html")
     _drop_unused_images(made / "html")
+    lighten(made / "html")
     _refuse([*inspect(made / "html"), *map(str, find_leaks(root))], "the book was built but must not be published", console)
+    links = external_links(made / "html")
+    write(made / "external-links.txt", "".join(f"{address}\t{', '.join(names)}\n" for address, names in links.items()))
     (made / "stamp.json").write_text(_stamp(made / "source"), encoding="utf-8")
-    console.print(_summary([*lessons, *front], time.monotonic() - started))
+    ran = [*lessons, *front]
+    write(made / "pages.csv", _costs(ran))
+    console.print(_summary(ran, time.monotonic() - started))
     return made / "html" / "index.html"
 
 
@@ -91,12 +104,22 @@ def _refuse(problems: list[str], what: str, console: Console) -> None:
 
 
 def _summary(pages: list[Page], total: float) -> Table:
-    table = Table("page", "seconds", "", title="Pages that are run", title_justify="left")
-    table.columns[1].justify = "right"
+    table = Table("page", "seconds", "peak memory, MiB", "", title="Pages that are run", title_justify="left")
+    table.columns[1].justify = table.columns[2].justify = "right"
     for page in pages:
-        table.add_row(page.name, f"{page.seconds:.1f}", "cached" if page.cached else "run")
+        memory = "–" if page.memory is None else f"{page.memory:.0f}"
+        table.add_row(page.name, f"{page.seconds:.1f}", memory, "cached" if page.cached else "run")
     table.caption = f"the whole build took {total:.1f} s"
     return table
+
+
+def _costs(pages: list[Page]) -> str:
+    """What each page took when it was last run, as a CSV file; an empty field is not known."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["page", "seconds", "peak_memory_mib"])
+    lines.writerows([page.name, f"{page.seconds:.1f}", "" if page.memory is None else f"{page.memory:.0f}"] for page in pages)
+    return text.getvalue()
 
 
 def _lessons(root: Path) -> list[Page]:
@@ -161,37 +184,8 @@ def _exercise_page(chapter: Chapter) -> NotebookNode:
     return notebook
 
 
-def read_cards(path: Path) -> list[Card]:
-    """The flashcards of a chapter. Raises CourseError where the file or a card is not as it must be."""
-    where = f"{path.parent.name}/{path.name}"
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CourseError(f"{where} is missing; every chapter has one") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise CourseError(f"{where}{f', line {mark.line + 1},' if mark else ''} is not valid YAML; quote text that holds a colon") from None
-    if not isinstance(entries, list) or not entries:
-        raise CourseError(f"{where} must be a list of cards, each with id, question and answer")
-    cards = [_read_card(entry, f"{where}, card {number}") for number, entry in enumerate(entries, 1)]
-    doubled = {card.id for card in cards if [other.id for other in cards].count(card.id) > 1}
-    if doubled:
-        raise CourseError(f"{where}: the id {min(doubled)} stands twice")
-    return cards
-
-
-def _read_card(entry: object, where: str) -> Card:
-    if not isinstance(entry, dict) or set(entry) != {"id", "question", "answer"}:
-        raise CourseError(f"{where} must have exactly id, question and answer")
-    if not all(isinstance(value, str) and value.strip() for value in entry.values()):
-        raise CourseError(f"{where}: id, question and answer must be text, none empty; quote what YAML reads as a number or a date")
-    if not _SLUG.fullmatch(entry["id"]):
-        raise CourseError(f"{where}: the id {entry['id']!r} must be lower-case words and digits joined by hyphens")
-    return Card(entry["id"], " ".join(entry["question"].split()), entry["answer"].strip())
-
-
 def _card_section(cards: list[Card]) -> str:
-    parts = [CARDS_HEAD]
+    parts = [CARDS_HEAD.format(deck=f"{ASSIGNMENTS}/{DECK}")]
     for card in cards:
         fence = ":" * (3 + max(map(len, re.findall(r"^:{3,}", card.answer, re.MULTILINE)), default=0))
         parts.append(f"{fence}{{dropdown}} {card.question}\n:name: card-{card.id}\n:class-container: lm-card\n\n{card.answer}\n{fence}")
@@ -212,9 +206,12 @@ def _keep_results(rows: dict[str, str]) -> None:
 
 
 def _stage(root: Path, pages: list[Page], folder: Path) -> None:
-    """Bring `folder` to what the book is made from: its own files, the notebooks with their outputs, the releases for download."""
+    """Bring `folder` to what the book is made from: its own files, notebooks with their outputs, and what is offered for download."""
+    from autograder.anki import deck  # only a build needs genanki
+
     present = {page.name for page in pages}
     staged = _front_files(root / "book", present)
+    staged["_config.yml"] = with_buttons(staged["_config.yml"].decode("utf-8"), repository(root)).encode("utf-8")
     texts = {Path(name).stem for name in staged if name.endswith(".md")}
     staged["_toc.yml"] = _toc(root / "book" / "_toc.yml", present | texts).encode("utf-8")
     for page in pages:
@@ -225,6 +222,7 @@ def _stage(root: Path, pages: list[Page], folder: Path) -> None:
         staged[f"{page.name}.ipynb"] = nbformat.writes(page.notebook, version=4).encode("utf-8")
         if not page.runs:
             staged[f"{ASSIGNMENTS}/{page.name}.ipynb"] = page.source.read_bytes()
+    staged[f"{ASSIGNMENTS}/{DECK}"] = deck(root)
     for name, data in staged.items():
         write(folder / name, data)
     for path in sorted(folder.rglob("*"), reverse=True):
@@ -282,7 +280,7 @@ def _toc(path: Path, present: set[str]) -> str:
 def _stamp(source: Path) -> str:
     """What a rendering depends on beside the content of its pages: where this changes, everything is rendered anew."""
     pages = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.suffix in (".md", ".ipynb", ".yml"))
-    own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    own = hashlib.sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in ("book.py", "lighten.py"))).hexdigest()
     return json.dumps({"pages": pages, "renderers": {name: package_version(name) for name in RENDERERS}, "book.py": own})
 
 
@@ -297,18 +295,23 @@ def _render(made: Path, verbose: bool, console: Console) -> None:
         shutil.rmtree(made / ".doctrees", ignore_errors=True)
     stamp.unlink(missing_ok=True)
     _copy_mathjax(made / "html" / "_static" / "mathjax")
-    main = "from jupyter_book.cli.main import main; main()"
-    arguments = ["build", str(made / "source"), "--path-output", str(made.parent), "-W", "-n", "--keep-going"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
     with console.status("rendering the pages"):
-        done = subprocess.run([sys.executable, "-c", main, *arguments], env=environment, capture_output=True, text=True, check=False)
-    output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+        status, output = jupyter_book(made / "source", made.parent, "-W", "-n", "--keep-going")
     (made / "sphinx.log").write_text(output, encoding="utf-8")
     if verbose:
         console.print(output, markup=False, highlight=False)
-    if done.returncode:
+    if status:
         told = [line.replace(f"{made / 'source'}/", "") for line in output.splitlines() if re.search(r"WARNING:|ERROR:|Error:", line)]
         _refuse(told or output.splitlines()[-5:], f"the book was not built; all that Sphinx said is in {made / 'sphinx.log'}", console)
+
+
+def jupyter_book(source: Path, above: Path, *options: str) -> tuple[int, str]:
+    """Run Jupyter Book on a folder of pages; what it makes is in above/_build. Returns its exit status, and all that it said."""
+    main = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", main, "build", str(source), "--path-output", str(above), *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
 
 
 def _copy_mathjax(target: Path) -> None:
@@ -355,7 +358,28 @@ def number_figures(app: Any, env: Any) -> None:
                 figures[name] = (int(page["chapter"][:2]), last[where]) if page else (last[where],)
 
 
+def leave_pieces(app: Any, config: Any) -> None:
+    """Undo that Jupyter Book has every page load every script of _static: those of pieces are loaded by the pages that hold them."""
+    config.html_js_files = [entry for entry in config.html_js_files if "pieces/" not in str(entry)]
+
+
+def load_pieces(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Have a page load the scripts of the pieces that it holds, and no other page."""
+    names = sorted(set(re.findall(r'class="lm-piece" data-piece="([a-z-]+)"', context.get("body") or "")))
+    for name in ["common", *names] if names else []:
+        app.add_js_file(f"pieces/{name}.js", loading_method="defer")
+
+
+def keep_launch_buttons(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Leave the buttons of Colab and Binder on the exercises, whose notebooks are published; the theme puts them on every notebook."""
+    if page.rpartition("/")[2] != NOTEBOOK:
+        context["header_buttons"] = [button for button in context.get("header_buttons", []) if button.get("label") != "launch-buttons"]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Make this module a Sphinx extension, named in _config.yml."""
     app.connect("env-check-consistency", number_figures)
+    app.connect("config-inited", leave_pieces)
+    app.connect("html-page-context", load_pieces)
+    app.connect("html-page-context", keep_launch_buttons, priority=502)  # behind the theme, which adds them
     return {"parallel_read_safe": True, "parallel_write_safe": True}

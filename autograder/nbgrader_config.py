@@ -14,11 +14,11 @@ c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\nraise NotImplementedE
 c.ClearSolutions.text_stub = "YOUR ANSWER HERE"
 
 
-def _attribute(tag, name, value):
+def _attribute(tag: str, name: str, value: str) -> bool:
     return name == "alt" or (name == "src" and value.startswith("data:image/png;")) if tag == "img" else name in ("href", "id", "class")
 
 
-def _harmless(source):
+def _harmless(source: str) -> str:
     """A student's Markdown as HTML: tags that it holds are shown, none works, and nothing is loaded.
 
     nbconvert lets them work, so that a written answer could run a script in formgrader, as the person who grades it.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -42,6 +43,7 @@ class Page:
     notebook: NotebookNode
     runs: bool = True  # the release notebooks are shown, never run
     seconds: float = 0.0  # what running it took, now or when it was last run
+    memory: float | None = None  # MiB that its kernel held at most, then; None: not known
     cached: bool = False
     rows: dict[str, str] = field(default_factory=dict)  # file name -> JSON of what it recorded on the ladder
 
@@ -118,7 +120,7 @@ async def _run_all(pages: list[Page], environment: str, rows: dict[str, str], ma
                 except CourseError as error:
                     failures.append(str(error))
                     return
-                page.notebook.metadata["book"] = {"key": key, "seconds": page.seconds, "rows": page.rows}
+                page.notebook.metadata["book"] = {"key": key, "seconds": page.seconds, "memory": page.memory, "rows": page.rows}
                 write(stored, nbformat.writes(page.notebook))
                 del page.notebook.metadata["book"]
 
@@ -142,6 +144,7 @@ def _recall(page: Page, stored: Path, key: str) -> bool:
             cell.outputs, cell.execution_count = kept.outputs, kept.execution_count
     page.notebook.metadata["language_info"] = old.metadata["language_info"]
     page.seconds, page.rows, page.cached = about["seconds"], dict(about["rows"]), True
+    page.memory = about.get("memory")  # a cache from before it was measured holds none
     return True
 
 
@@ -153,14 +156,20 @@ async def _run(page: Page, rows: dict[str, str], made: Path, progress: Progress,
         folder.mkdir()
         for name, text in rows.items():
             write(results / name, text)
+        kernel = _kernel(temporary)
+
+        def executed(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
+            progress.update(task, completed=cell_index + 1)
+            page.memory = peak_memory(kernel.provisioner.pid)  # grows only: the last cell's counts
+
         client = NotebookClient(
             page.notebook,
-            km=_kernel(temporary),
+            km=kernel,
             timeout=CELL_TIMEOUT,
             record_timing=False,
             shutdown_kernel="immediate",
             resources={"metadata": {"path": str(folder)}},
-            on_cell_executed=lambda cell, cell_index, execute_reply: progress.update(task, completed=cell_index + 1),
+            on_cell_executed=executed,
         )
         with open(Path(temporary) / "kernel.log", "wb") as log, _in_a_sentence(page, made):
             await client.async_execute(env=_kernel_environment(temporary, results, made), stdout=log, stderr=log, cleanup_kc=True)
@@ -169,6 +178,23 @@ async def _run(page: Page, rows: dict[str, str], made: Path, progress: Progress,
     progress.update(task, completed=len(page.notebook.cells))
     _refuse_stderr(page)
     page.seconds = time.monotonic() - started
+
+
+def index_fonts(made: Path) -> None:
+    """Have Matplotlib list the machine's fonts once, for all pages: on a slow machine it would say on a page that it does."""
+    folder = made / "matplotlib"
+    if not list(folder.glob("fontlist-*")):
+        environment = os.environ | {"MPLCONFIGDIR": str(folder)}
+        subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], env=environment, capture_output=True, check=False)
+
+
+def peak_memory(pid: int) -> float | None:
+    """MiB of memory that a running process has held at most so far; None where that is not to be had, as outside Linux."""
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB$", Path(f"/proc/{pid}/status").read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) / 1024 if found else None
 
 
 def _kernel(temporary: str) -> AsyncKernelManager:

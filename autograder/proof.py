@@ -4,8 +4,10 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import nbformat
@@ -16,7 +18,19 @@ from autograder.grade import grade
 from autograder.layout import NOTEBOOK, POINTS, Chapter, course, load
 from autograder.pool import LocalPool, code_digest
 from autograder.sandbox import is_here as sandbox_is_here
-from autograder.submissions import Answers, checks_of, direct_result, direct_results, fill, quiet, reference_codes, run_ahead, variant_code
+from autograder.submissions import (
+    Answers,
+    checks_of,
+    direct_result,
+    direct_results,
+    fill,
+    one_thread,
+    quiet,
+    reference_codes,
+    remember,
+    run_ahead,
+    variant_code,
+)
 from autograder.variant import Variant, load_variants
 from autograder.verdict import GRADED, Limits, Verdict
 from lmkit.cache import write_whole
@@ -61,7 +75,9 @@ def prove_checks(chapter: Chapter, report: Callable[[Row], None] = lambda row: N
             add(Row(variant.exercise, variant.name, _kind(variant), "not run", 0.0, f"{variant.exercise} is no exercise of {chapter.name}"))
     for exercise in assembled.exercises:
         checks = checks_of(chapter, exercise)
-        add(_judge_reference(exercise, getattr(solutions, exercise.name), checks))
+        row, results = _judge_reference(exercise, getattr(solutions, exercise.name), checks)
+        remember(chapter, exercise, reference, results)  # its cell is the same code: the solved notebook must earn as much
+        add(row)
         mine = [variant for variant in variants if variant.exercise == exercise.name]
         for variant in mine:
             start = time.perf_counter()
@@ -102,7 +118,7 @@ def _kind(variant: Variant) -> str:
     return "right" if variant.right else "wrong"
 
 
-def _judge_reference(exercise: Exercise, subject: object, checks: list) -> Row:
+def _judge_reference(exercise: Exercise, subject: object, checks: list) -> tuple[Row, list[Result]]:
     start, busy = time.perf_counter(), time.process_time()
     with quiet():
         results = run_checks(subject, [check for check in checks if not check.hidden])
@@ -113,7 +129,7 @@ def _judge_reference(exercise: Exercise, subject: object, checks: list) -> Row:
     if not problem and visible_seconds > 2 * VISIBLE_SECONDS:  # twice the budget: some machines are slow
         problem = f"its visible checks took {visible_seconds:.1f} s; a student should wait {VISIBLE_SECONDS:g} s at most"
     outcome = f"passes {len(results) - len(failed)} of {len(results)} checks, visible ones in {visible_seconds:.1f} s"
-    return Row(exercise.name, "reference", "reference", outcome, time.perf_counter() - start, problem)
+    return Row(exercise.name, "reference", "reference", outcome, time.perf_counter() - start, problem), results
 
 
 def _judge_variant(exercise: Exercise, variant: Variant, results: list[Result], seconds: float) -> Row:
@@ -196,6 +212,43 @@ def prove_notebooks(
 
         grade(chapter, plans, folder, limits=PATIENT, pool=pool, sandboxed=sandbox_is_here(), report=compare)
     return sorted(rows, key=lambda row: list(plans).index(row.student))
+
+
+@dataclass(frozen=True)
+class Proof:
+    """All that came of proving one chapter's checks. notebooks: none where the proof was quick."""
+
+    chapter: Chapter
+    rows: list[Row]
+    notebooks: list[NotebookRow]
+
+    @property
+    def problems(self) -> int:
+        return sum(bool(row.problem) for row in (*self.rows, *self.notebooks))
+
+
+def prove(
+    chapter: Chapter, quick: bool = False, every: bool = False, report: Callable[[object], None] = lambda row: None, jobs: int = 1
+) -> Proof:
+    """Prove a chapter's checks, directly and, unless `quick`, in notebooks. Its release must have been made.
+
+    every: as for `planned_answers`; report: called with each line of the tables; jobs: how many processes work at once.
+    """
+    rows = prove_checks(chapter, report, jobs)
+    if not any(row.problem for row in rows):
+        remember_proof(chapter)
+    return Proof(chapter, rows, [] if quick else prove_notebooks(chapter, report, jobs, every))
+
+
+def prove_all(chapters: Sequence[Chapter], quick: bool = False, every: bool = False, jobs: int = 2) -> Iterator[Proof]:
+    """Prove chapters side by side, each by one process after the other of its own work; yields what came of each, in order.
+
+    So no process waits for another: within a chapter, one training would keep all of them waiting at its end.
+    """
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=one_thread) as pool:
+        running = [pool.submit(prove, chapter, quick, every) for chapter in chapters]
+        for future in running:
+            yield future.result()
 
 
 def new_course(chapter: Chapter, folder: Path) -> None:

@@ -131,16 +131,21 @@ def run_ahead(chapter: Chapter, asked: Sequence[tuple[Exercise, Mapping[str, str
 
     Every answer is computed with one thread, as graded answers are; so is what this process computes meanwhile.
     """
-    _one_thread()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    one_thread()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=one_thread) as pool:
         running = [pool.submit(_timed, chapter, exercise, dict(codes)) for exercise, codes in asked]
         for (exercise, codes), future in zip(asked, running, strict=True):
             results, seconds = future.result()
-            _known[_key(chapter, exercise, codes)] = results
+            remember(chapter, exercise, codes, results)
             yield seconds
 
 
-def _one_thread() -> None:
+def remember(chapter: Chapter, exercise: Exercise, codes: Mapping[str, str], results: list[Result]) -> None:
+    """Have `direct_result` return these when it is asked for the same."""
+    _known[_key(chapter, exercise, codes)] = results
+
+
+def one_thread() -> None:
     """Let torch compute in one thread: processes that each use all cores wait for one another."""
     import torch
 

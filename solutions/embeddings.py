@@ -120,8 +120,8 @@ class Search:
         """By vectors of the encoder: those of the queries, (Q, D), and those of the documents."""
         return self._best(queries, self.vectors, k)
 
-    def _best(self, queries, documents, k: int) -> np.ndarray:
-        """The indices of the k documents with the greatest cosines, for each query."""
+    def _best(self, queries: object, documents: object, k: int) -> np.ndarray:
+        """The indices of the k documents with the greatest cosines, for each query. Vectors are rows, dense or sparse."""
         return np.argsort(-cosine_similarity(queries, documents), axis=1, kind="stable")[:, :k]
 
     def _means(self, texts: Sequence[str]) -> np.ndarray:

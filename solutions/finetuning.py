@@ -178,7 +178,7 @@ class TopicClassifier(nn.Module):
             while True:
                 yield from torch.randperm(len(texts), generator=generator).split(size)
 
-        def loss(model, chosen):
+        def loss(model: nn.Module, chosen: Tensor) -> Tensor:
             return F.cross_entropy(model([texts[i] for i in chosen.tolist()]), torch.tensor(labels)[chosen])
 
         rates = [{"params": self.encoder.parameters(), "lr": 1e-3}, {"params": self.head.parameters(), "lr": 1e-2}]

@@ -250,7 +250,7 @@ class SmallGPT(nn.Module):
                 starts = torch.randint(len(text) - 64, (4, 1), generator=generator)
                 yield text[starts + torch.arange(65)]  # (4, 65)
 
-        def loss(model, rows):
+        def loss(model: nn.Module, rows: Tensor) -> Tensor:
             return F.cross_entropy(model(rows[:, :-1]).flatten(0, 1), rows[:, 1:].flatten())
 
         train(self, batches(), loss, Budget(steps=500), TrainConfig(learning_rate=3e-3, final_rate=0.01, weight_decay=0.1, warmup=0.1))

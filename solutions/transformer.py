@@ -215,7 +215,7 @@ def teach(
             rows = torch.randint(len(inputs), (batch,), generator=generator)
             yield inputs[rows], targets[rows]
 
-    def loss(model, pairs):
+    def loss(model: nn.Module, pairs: tuple[Tensor, Tensor]) -> Tensor:
         given, wanted = pairs
         logits = model(given, wanted[:, :-1])  # from each place, the one behind it
         return F.cross_entropy(logits.flatten(0, 1), wanted[:, 1:].flatten(), ignore_index=PAD)

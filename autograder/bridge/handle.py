@@ -1,4 +1,7 @@
-"""Proxies of what stays in the student's process. One never claims to equal anything, and hands out no attribute like `__this`."""
+"""Proxies of what stays in the student's process.
+
+One never claims to equal anything, and hands out no attribute like `__this`.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any

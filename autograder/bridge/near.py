@@ -1,4 +1,7 @@
-"""The checks' side of the bridge: the conversation with a student's process. Whatever arrives is read by decode.py."""
+"""The checks' side of the bridge: the conversation with a student's process.
+
+Whatever arrives is read by decode.py.
+"""
 
 import time
 import weakref

@@ -14,7 +14,7 @@ from transformers.models.bert.modeling_bert import BertEmbeddings
 
 from lmkit import corpus, minis, pretrained
 from lmkit.check import hidden, visible
-from lmkit.compare import ask, assert_close, numbers, shown, tensor
+from lmkit.compare import ask, assert_close, assert_gradients, numbers, shown, tensor
 from lmkit.subject import find, gradients, make
 
 HIDES = ("lmkit.masked",)  # while work is graded: it holds what several exercises ask for
@@ -66,22 +66,6 @@ def _fitted(what, module, state, library):
         assert name in want, f"{what} has a parameter {name}, which {library} has not: {advice}"
         assert own[name] == want[name], f"{what}: its parameter {name} has the shape {own[name]}, expected {want[name]}"
     return _with_weights(module, state)
-
-
-def _gradients_alike(what, subject, oracle, given, names, upstream):
-    """The gradients of inputs and parameters. subject and oracle: each a callable, and more that it is given behind `given`."""
-    (_, by_input, by_parameter), (_, want_input, want_parameter) = (
-        gradients(function, *given, *also, upstream=upstream) for function, *also in (subject, oracle)
-    )
-    for name, got, want in (
-        *zip(names, by_input, want_input, strict=False),
-        *((name, by_parameter.get(name), one) for name, one in want_parameter.items()),
-    ):
-        if want is None:
-            continue
-        assert got is not None, f"{what}: no gradient reaches {name}; is there a .detach(), a torch.tensor(…) or a no_grad on the way?"
-        assert got.isfinite().all(), f"{what}: the gradient of {name} holds nan or inf"
-        assert_close(f"{what}: the gradient of {name}", got, want)
 
 
 def _assert_unchanged(what, given, kept):
@@ -199,7 +183,7 @@ def check_gradients_of_embeddings(InputEmbeddings):
     """Gradients of all parameters: what transformers' BertEmbeddings has"""
     library, state = _library_embeddings(4)
     own = _embeddings(InputEmbeddings, 11, 8, 9, state)
-    _gradients_alike("random weights", (own,), (library,), (_IDS, _TYPES), ("ids", "types"), _drawn((3, 5, 8), 5))
+    assert_gradients("random weights", own, library, (_IDS, _TYPES), ("ids", "types"), _drawn((3, 5, 8), 5))
 
 
 # 8.2 Masking: where chance is measured, a right answer fails less than once in a million runs
@@ -589,7 +573,7 @@ def check_gradients_of_blocks(Encoder):
     own = _own_encoder(Encoder, 3, library.state_dict()).train()
     _encoded("three blocks", own, x, _REAL)
     upstream = _drawn((3, 5, 8), 27) * _REAL[..., None]
-    _gradients_alike("three blocks", (own, _REAL), (library, None, ~_REAL), (x,), ("x",), upstream)
+    assert_gradients("three blocks", own, library, (x, _REAL), ("x",), upstream, of_oracle=(x, None, ~_REAL))
 
 
 # 8.5 Published weights
@@ -818,7 +802,7 @@ def check_gradients_of_loss(masked_lm_loss):
 
     given = hidden, _LABELS, torch.tanh, table, bias
     names = "hidden", "labels", "transform", "table", "bias"
-    _gradients_alike("three labels", (masked_lm_loss,), (oracle,), given, names, torch.tensor(1.0, dtype=torch.float64))
+    assert_gradients("three labels", masked_lm_loss, oracle, given, names, torch.tensor(1.0, dtype=torch.float64))
     what = "no label but -100"
     nothing = torch.full_like(_LABELS, _NO_LABEL)
     got = _loss(what, masked_lm_loss(hidden, nothing, torch.tanh, table, bias))

@@ -25,7 +25,7 @@ from transformers.pipelines.token_classification import AggregationStrategy
 
 from lmkit import entities, finetuning, minis, pretrained, topics
 from lmkit.check import hidden, visible
-from lmkit.compare import ask, assert_close, shown, tensor
+from lmkit.compare import ask, assert_close, assert_gradients, shown, tensor
 from lmkit.subject import find, gradients, make
 
 HIDES = ("lmkit.finetuning", "peft")  # while work is graded: they hold what several exercises ask for
@@ -46,18 +46,6 @@ def _assert_parameters(what, module, shapes, advice):
         assert name in own, f"{what} has no parameter {name}; it has {', '.join(own) or 'none'}: {advice}"
         assert name in shapes, f"{what} has a parameter {name}, which does not belong there: {advice}"
         assert own[name] == shapes[name], f"{what}: its parameter {name} has the shape {own[name]}, expected {shapes[name]}"
-
-
-def _assert_gradients(what, subject, oracle, given, names, upstream):
-    """Gradients of the first input and of parameters, as the oracle's. names: own name -> the oracle's."""
-    _, by_input, by_parameter = gradients(subject, *given, upstream=upstream)
-    _, want_input, want_parameter = gradients(oracle, *given, upstream=upstream)
-    pairs = [("what goes in", by_input[0], want_input[0])]
-    pairs += [(mine, by_parameter.get(mine), want_parameter[theirs]) for mine, theirs in names.items()]
-    for name, got, want in pairs:
-        lost = "no gradient reaches it; is there a .detach(), a torch.tensor(…) or a no_grad on the way?"
-        assert got is not None, f"{what}: the gradient of {name} is missing: {lost}"
-        assert_close(f"{what}: the gradient of {name}", got, want)
 
 
 # 10.1 A head for classes
@@ -168,7 +156,7 @@ def check_head_of_library(ClassificationHead):
         assert torch.equal(states, kept), f"{what}: the states that were given are changed: work on a copy"
         assert torch.equal(mask, real), f"{what}: the mask that was given is changed: work on a copy"
         names = {name: name for name in state}
-        _assert_gradients(what, head, oracle, (states, mask), names, _drawn((B, K), 9))
+        assert_gradients(what, head, oracle, (states, mask), ("what goes in",), _drawn((B, K), 9), names)
         single = tensor(f"{what}, float32", head.float()(states.float(), mask), (B, K), "(B, K)")
         assert single.dtype == torch.float32, f"{what}, float32: the logits have the type {single.dtype}"
         assert_close(f"{what}, float32: the logits", single, want, tolerance=1e-4)
@@ -724,7 +712,7 @@ def check_adapter_of_library(Adapter):
         assert_close(f"{what}: the result", tensor(what, adapter(x), shape, "(…, C)"), want)
         assert torch.equal(x, kept), f"{what}: x, which was given, is changed: write `x + …`, not `x += …`"
         names = {name: f"detour.{name.replace('down', 'dense1').replace('up', 'dense2')}" for name in state}
-        _assert_gradients(what, adapter, oracle, (x,), names, _drawn(shape, 6))
+        assert_gradients(what, adapter, oracle, (x,), ("what goes in",), _drawn(shape, 6), names)
         single = tensor(f"{what}, float32", adapter.float()(x.float()), shape, "(…, C)")
         assert single.dtype == torch.float32, f"{what}, float32: the result has the type {single.dtype}"
 
@@ -913,7 +901,7 @@ def check_gradients_of_lora(LoRALinear):
         x, upstream = _drawn((4, width), 8), _drawn((4, out), 9)
         library = _of_peft(weight, bias, r, alpha, A, B)
         theirs = {"A" if "lora_A" in name else "B": name for name, one in library.named_parameters() if one.requires_grad}
-        _assert_gradients(what, layer, library, (x,), theirs, upstream)
+        assert_gradients(what, layer, library, (x,), ("what goes in",), upstream, theirs)
         _, _, found = gradients(layer, x, upstream=upstream)
         assert set(found) == {"A", "B"}, f"{what}: gradients reach {', '.join(sorted(found))}, expected A and B alone"
     make(LoRALinear, "torch.manual_seed", 2)

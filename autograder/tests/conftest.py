@@ -1,11 +1,15 @@
 """A toy course for tests: one small chapter in a folder of its own."""
 
+import os
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from autograder.layout import Chapter
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side: processes that each use all cores wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HEADER = """\
 ---

@@ -1,5 +1,6 @@
 """Tests of the book: a toy repository built end to end, the cache of its pages, the cards, and the inspection of what was built."""
 
+import csv
 import io
 import json
 import re
@@ -16,9 +17,10 @@ from rich.console import Console
 
 from autograder import book
 from autograder.errors import CourseError
-from autograder.inspection import inspect
+from autograder.inspection import HEAVIEST, external_links, inspect
 from autograder.layout import ROOT, chapters
 from autograder.leaks import find_leaks
+from autograder.lighten import lighten
 from autograder.pages import Page, environment_digest, run_pages
 from autograder.tests.conftest import HEADER
 
@@ -202,9 +204,19 @@ class TestBuild:
         assert "toy bigram" in page(built, "ladder")
         assert [json.loads(path.read_text())["model"] for path in (built / "results").glob("*.json")] == ["toy bigram"]
 
+    def test_what_each_page_took_stands_in_a_table(self, built):
+        names, *rows = list(csv.reader(io.StringIO((built / "book" / "_build" / "pages.csv").read_text(encoding="utf-8"))))
+        assert names == ["page", "seconds", "peak_memory_mib"]
+        assert [row[0] for row in rows] == ["02_ngrams/lesson", "ladder"]
+        assert all(float(row[1]) > 0 for row in rows)
+
     def test_mathematics_is_set_by_files_of_the_book(self, built):
-        source = re.search(r'src="([^"]*tex-mml-chtml\.js)', page(built, "02_ngrams/lesson"))[1]
+        source = re.search(r'src="([^"]*startup\.js)', page(built, "02_ngrams/lesson"))[1]
         assert (built / "book" / "_build" / "html" / "02_ngrams" / source).is_file()
+
+    def test_what_the_book_links_to_is_listed(self, built):
+        listed = (built / "book" / "_build" / "external-links.txt").read_text(encoding="utf-8")
+        assert re.search(r"^https://\S+\tbibliography$", listed, re.MULTILINE)
 
     def test_nothing_is_wrong_with_what_was_built(self, built):
         assert inspect(built / "book" / "_build" / "html") == []
@@ -334,6 +346,21 @@ class TestRunning:
         assert (first.cached, again.cached, other.cached) == (False, True, False)
         assert output(again) == output(first) != output(other)
         assert again.seconds == first.seconds > 0
+        assert again.memory == first.memory
+
+    def test_a_cache_from_before_memory_was_measured_still_serves(self, tmp_path):
+        run(lesson_page(self.TIME), tmp_path)
+        stored = tmp_path / "executed" / "02_ngrams" / "lesson.ipynb"
+        stored.write_text(re.sub(r'"memory": [^,]+,', "", stored.read_text(encoding="utf-8")), encoding="utf-8")
+        page = lesson_page(self.TIME)
+        assert run(page, tmp_path) == []
+        assert (page.cached, page.memory) == (True, None)
+
+    @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+    def test_memory_that_a_cell_took_and_gave_back_counts(self, tmp_path):
+        page = lesson_page("taken = bytearray(b'x' * (300 << 20)); del taken", "1 + 1")
+        assert run(page, tmp_path) == []
+        assert 300 < page.memory < 1000
 
     def test_changed_code_runs_again(self, tmp_path):
         first, changed = lesson_page(self.TIME), lesson_page(self.TIME + " ")
@@ -533,7 +560,7 @@ def test_a_good_page_passes(tmp_path):
         '<img alt="a" src="i.svg" srcset="i.svg 1x, https://example.org/i.png 2x">',
         '<iframe src="https://example.org"></iframe>',
         '<video poster="https://example.org/p.png"></video>',
-        '<svg><image xlink:href="https://example.org/p.png"/></svg>',
+        '<svg aria-hidden="true"><image xlink:href="https://example.org/p.png"/></svg>',
         '<object data="https://example.org/p.pdf"></object>',
         '<p style="background: url(https://example.org/p.png)">',
         "<style>@import 'https://example.org/x.css';</style>",
@@ -565,6 +592,10 @@ def test_a_picture_that_would_ask_the_network_is_found(tmp_path):
         ('<script src="gone.js"></script>', "loads gone.js, which is not there"),
         ('<img src="i.svg">', "has no alternative text"),
         ('<img src="i.svg" alt="_images/i.svg">', "has no alternative text"),
+        ('<svg role="img"><path/></svg>', "the drawing <svg> has no alternative text"),
+        ("<article><h2>A</h2><h2>B</h2><p>words</p></article>", "between the heading “A” and the next"),
+        ('<article><h1>A</h1><h3>B</h3><h2>C<a class="headerlink">#</a></h2><img src="i.svg" alt="A dot."></article>', "the heading “B”"),
+        ("<article><p>words</p><h2>The <code>end</code></h2></article>", "the heading “The end”"),
     ],
 )
 def test_what_is_broken_is_found(tmp_path, html, says):
@@ -577,6 +608,69 @@ def test_what_is_whole_passes(tmp_path):
     assert inspected(tmp_path, html + '<img src="data:image/png;base64,AA" alt="A dot.">') == []
 
 
+def test_headings_and_drawings_that_are_as_they_must_be_pass(tmp_path):
+    html = "<article><h1>A</h1><h2>B</h2><p>words</p><h3>C</h3><img src='i.svg' alt='A dot.'></article><h2>Contents</h2>"
+    drawings = '<svg aria-hidden="true"/><svg role="img" aria-label="A dot."><g/></svg><svg role="img"><title>A dot.</title></svg>'
+    assert inspected(tmp_path, html + drawings) == []
+
+
+def test_a_heavy_page_is_found(tmp_path):
+    (tmp_path / "mathjax" / "extensions").mkdir(parents=True)
+    for name, size in (("startup.js", 10), ("core.js", HEAVIEST), ("extensions/ams.js", HEAVIEST)):
+        (tmp_path / "mathjax" / name).write_bytes(b" " * size)
+    (told,) = inspected(tmp_path, '<script src="mathjax/startup.js?v=1"></script>')
+    assert told.startswith("page.html weighs 2.00 MB with what it loads, more than 2 MB")
+    (tmp_path / "mathjax" / "core.js").unlink()
+    assert inspected(tmp_path, '<script src="mathjax/startup.js?v=1"></script>') == []
+
+
+def test_external_links_are_listed_with_their_pages(tmp_path):
+    assert inspected(tmp_path, '<a class="x" href="https://example.org/a?b=1&amp;c=2">x</a><a href="other.html">y</a>') == []
+    assert external_links(tmp_path) == {"https://example.org/a?b=1&c=2": ["page"]}
+
+
+# ---------------------------------------------------------------------------------------------------------- lighter pages
+
+
+LIGHT = """<script src="_static/searchtools.js"></script><script defer src="_static/scripts/fontawesome.js?d=1"></script><details>
+<summary><span class="toctree-toggle"></span></summary></details><p class="used">x</p><script src="_static/page.js"></script>"""
+STYLES = """.used{color:red}.unused{color:red}.used .unused,p{color:blue}@media print{.unused{color:red}}@media screen{.used{color:red}}
+p:not(.unused){color:red}.begun-at-run-time{color:red}@font-face{font-family:F;src:url(f.woff2)}"""
+
+
+def test_a_page_loads_only_what_it_uses(tmp_path):
+    for name in ("page", "search"):
+        (tmp_path / f"{name}.html").write_text(LIGHT, encoding="utf-8")
+    (tmp_path / "_static" / "scripts").mkdir(parents=True)
+    (tmp_path / "_images").mkdir()
+    for name, text in (("s.css", STYLES), ("custom.css", STYLES), ("page.js", "x = 'begun-' + y"), ("scripts/fontawesome.js", "")):
+        (tmp_path / "_static" / name).write_text(text, encoding="utf-8")
+    for _ in range(2):  # what is light stays as it is
+        lighten(tmp_path)
+        styles = (tmp_path / "_static" / "s.css").read_text(encoding="utf-8")
+        assert ".unused{" not in styles
+        for kept in (".used{color:red}", "p{color:blue}", "@media screen{.used", "p:not(.unused)", ".begun-at-run-time", "@font-face"):
+            assert kept in styles
+        page = (tmp_path / "page.html").read_text(encoding="utf-8")
+        assert re.findall(r'src="_static/([^"?]+)', page) == ["page.js"]
+        assert '<summary aria-label="Exercises of this chapter">' in page
+        assert "searchtools.js" in (tmp_path / "search.html").read_text(encoding="utf-8")
+        assert (tmp_path / "_static" / "custom.css").read_text(encoding="utf-8") == STYLES
+        assert not (tmp_path / "_static" / "scripts" / "fontawesome.js").exists()
+
+
+def test_a_figure_is_written_in_fewer_bytes_and_looks_the_same(tmp_path):
+    (tmp_path / "_images").mkdir()
+    figure = tmp_path / "_images" / "f.svg"
+    before = '<svg>\n <metadata>\n  <a/></metadata>\n  <path id="d" d="M 1.23456 2\nL 0.004 3.5"/>{}</svg>'
+    svg = before.format('<g transform="translate(9.99999 0) scale(0.015625)"/>')
+    figure.write_text(svg, encoding="utf-8")
+    lighten(tmp_path)
+    assert figure.read_text(encoding="utf-8") == (
+        '<svg>\n<path id="d" d="M 1.23 2\nL 0 3.5"/><g transform="translate(10 0) scale(0.015625)"/></svg>'
+    )
+
+
 # -------------------------------------------------------------------------------------------------------------- messages
 
 
@@ -585,6 +679,14 @@ def test_a_ladder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("LMKIT_RESULTS", str(tmp_path / "file" / "ladder"))
     with pytest.raises(CourseError, match=r"cannot be written .*: set the environment variable LMKIT_RESULTS"):
         book._keep_results({"model.json": "{}"})
+
+
+def test_memory_that_is_not_known_is_a_dash():
+    known, unknown = Page("a", Path("a"), None, seconds=1.0, memory=99.6), Page("b", Path("b"), None)
+    out = quiet()
+    out.print(book._summary([known, unknown], 2.0))
+    assert [line.split("│")[3].strip() for line in out.file.getvalue().splitlines() if line.startswith("│")] == ["100", "–"]
+    assert book._costs([known, unknown]).splitlines()[1:] == ["a,1.0,100", "b,0.0,"]
 
 
 def test_several_problems_are_listed_before_the_sentence():

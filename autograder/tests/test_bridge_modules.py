@@ -1,4 +1,7 @@
-"""One set of checks, two ways: on a student's module itself, and across the bridge. The verdicts must be equal."""
+"""One set of checks, two ways: on a student's module itself, and across the bridge.
+
+The verdicts must be equal.
+"""
 
 import base64
 from pathlib import Path

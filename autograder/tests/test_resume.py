@@ -1,4 +1,7 @@
-"""The command line over a class, disturbed: killed, interrupted, out of disk, without a sandbox. Nothing is lost or graded twice."""
+"""The command line over a class, disturbed: killed, interrupted, out of disk, without a sandbox.
+
+Nothing is lost or graded twice.
+"""
 
 import json
 import os
@@ -25,7 +28,7 @@ from autograder.tests.test_assemble import replace
 from autograder.tests.test_gradebook import released, template  # noqa: F401  (fixtures)
 from autograder.tests.walls import needs_walls
 
-pytestmark = [pytest.mark.slow, needs_walls]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, needs_walls]
 TRIPLE = "def double(numbers):\n    return [3 * number for number in numbers]"
 ENDLESS = "while True:\n    pass"
 

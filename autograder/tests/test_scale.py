@@ -33,7 +33,7 @@ from autograder.tests.walls import needs_walls
 from autograder.verdict import Limits, Verdict
 
 dask_config = pytest.importorskip("dask.config", reason="Dask is not installed: pip install distributed")
-pytestmark = [pytest.mark.slow, needs_walls]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, needs_walls]
 LIMITS = Limits(call_seconds=2, cell_seconds=8)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from lmkit.check import answer_calls
+from lmkit.subject import gradients
 
-__all__ = ["alike", "ask", "assert_close", "numbers", "shown", "tensor", "whole_number"]
+__all__ = ["alike", "ask", "assert_close", "assert_gradients", "numbers", "shown", "tensor", "whole_number"]
 
 _PLAIN = Real | str | bytes | list | tuple | dict | set
 
@@ -92,6 +93,36 @@ def assert_close(what: str, got: Tensor, want: Tensor, slips: Sequence[tuple[Any
     where = f" at {place[0] if len(place) == 1 else place}" if place else ""
     digits = 4 if abs(got[place] - want[place]) > 1e-3 or not got[place].isfinite() else 8
     raise AssertionError(f"{what}{where}: got {got[place]:.{digits}f}, expected {want[place]:.{digits}f}{''.join(known[:1])}")
+
+
+def assert_gradients(
+    what: str,
+    subject: Callable,
+    oracle: Callable,
+    given: Sequence[Any],
+    names: Sequence[str],
+    upstream: Tensor,
+    parameters: Mapping[str, str] | None = None,
+    of_oracle: Sequence[Any] | None = None,
+) -> None:
+    """Compare an answer's gradients of its first inputs and of its parameters with an oracle's. Errors: AssertionError.
+
+    given: what the answer is called with; of_oracle: what the oracle is, where that is something else. names: of the first inputs.
+    upstream: as for `gradients`. parameters: name -> the oracle's name for it; by default all that the oracle has, by its names.
+    """
+    _, by_input, by_parameter = gradients(subject, *given, upstream=upstream)
+    _, want_input, want_parameter = gradients(oracle, *(given if of_oracle is None else of_oracle), upstream=upstream)
+    known = {name: name for name in want_parameter} if parameters is None else parameters
+    pairs = [*zip(names, by_input, want_input, strict=False)]
+    pairs += [(mine, by_parameter.get(mine), want_parameter[theirs]) for mine, theirs in known.items()]
+    for name, got, want in pairs:
+        if want is None:  # ids, masks
+            continue
+        lost = "no gradient reaches it; is there a .detach(), a torch.tensor(…) or a no_grad on the way?"
+        assert got is not None, f"{what}: the gradient of {name} is missing: {lost}"
+        bad = ", as 0 · inf and inf - inf give on the way back, also where the way forward hides it"
+        assert got.isfinite().all(), f"{what}: the gradient of {name} holds nan or inf{bad}"
+        assert_close(f"{what}: the gradient of {name}", got, want)
 
 
 def alike(got: Tensor, slip: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A server on this machine that plays a model behind an API, faults included. Chapter 12 talks to it; nothing leaves the computer."""
+"""A server on this machine that plays a model behind an API, faults included, for chapter 12: nothing leaves the computer."""
 
 from __future__ import annotations
 

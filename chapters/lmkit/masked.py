@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -291,7 +291,7 @@ class Neighbours:
 
         return self._each(held_out, between)
 
-    def _each(self, held_out: Gaps, guess) -> Tensor:
+    def _each(self, held_out: Gaps, guess: Callable[[int, int], int]) -> Tensor:
         places = held_out.hidden.nonzero().tolist()
         inputs = held_out.inputs.tolist()
         return torch.tensor([guess(inputs[i][t - 1], inputs[i][t + 1]) for i, t in places])

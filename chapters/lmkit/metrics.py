@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def evaluate(model: LanguageModel, split: str = "validation") -> Score:
     return Score(bits_per_byte(values, n_bytes), perplexity(values), len(values), n_bytes)
 
 
-def _checked(log_probs, name: str = "log_probs") -> np.ndarray:
+def _checked(log_probs: object, name: str = "log_probs") -> np.ndarray:
     """The values as float64, (N,), none above 0; LmkitError where they are no log-probabilities."""
     values = _as_array(log_probs, name)
     if values.ndim != 1:
@@ -111,7 +111,7 @@ def _checked(log_probs, name: str = "log_probs") -> np.ndarray:
     return np.minimum(values, 0.0)
 
 
-def _as_array(values, name: str) -> np.ndarray:
+def _as_array(values: Any, name: str) -> np.ndarray:
     if hasattr(values, "detach"):  # a tensor; torch itself is not imported here
         values = values.detach().double().cpu().numpy()
     try:

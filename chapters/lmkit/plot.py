@@ -7,7 +7,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -106,7 +106,7 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw in the book's look, whatever the look outside."""
 
     @functools.wraps(draw)
-    def drawn(*args, **options) -> Figure:
+    def drawn(*args: Any, **options: Any) -> Figure:
         with style():
             return draw(*args, **options)
 
@@ -146,7 +146,7 @@ def loss_curve(history: History | Mapping[str, History], *, x: str = "step", ax:
 
 @_styled
 def attention_map(
-    weights, rows: Sequence[str], columns: Sequence[str], *, values: bool = False, label: str = "weight", ax: Axes | None = None
+    weights: Any, rows: Sequence[str], columns: Sequence[str], *, values: bool = False, label: str = "weight", ax: Axes | None = None
 ) -> Figure:
     """Weights as a map: the stronger the blue, the greater the weight; a cell of weight 0 shows the page.
 
@@ -176,7 +176,7 @@ def attention_map(
 
 @_styled
 def vector_map(
-    vectors, labels: Sequence[str | None] | None = None, *, groups: Sequence[str] | None = None, ax: Axes | None = None
+    vectors: Any, labels: Sequence[str | None] | None = None, *, groups: Sequence[str] | None = None, ax: Axes | None = None
 ) -> Figure:
     """Vectors as points on a plane: their first two principal components; two-dimensional vectors are drawn as they are.
 
@@ -250,7 +250,7 @@ def _ask_for_svg() -> None:
         config.figure_formats = {"svg"}
 
 
-def _array(values, name: str) -> np.ndarray:
+def _array(values: Any, name: str) -> np.ndarray:
     if hasattr(values, "detach"):  # a tensor; torch itself is not imported here
         values = values.detach().double().cpu().numpy()
     try:

@@ -2,13 +2,14 @@
 
 import os
 import sys
+from collections.abc import Iterable
 
 from tqdm import tqdm
 
 LIVE_NOTEBOOK = ("JPY_SESSION_NAME", "COLAB_RELEASE_TAG")  # set by JupyterLab and by Colab, not where a book is built or a class graded
 
 
-def progress(iterable=None, *, total: float | None = None, unit: str, bar_format: str | None = None) -> tqdm:
+def progress(iterable: Iterable | None = None, *, total: float | None = None, unit: str, bar_format: str | None = None) -> tqdm:
     """A tqdm bar around `iterable`, or one to move by hand up to `total`; it goes when it is done.
 
     Shown on the error stream of a terminal, and in a notebook that a person has open; silent in a pipe, a test, a build.

@@ -1,4 +1,4 @@
-"""The runs of chapter 12: one shape of GPT in several sizes, each on several amounts of text. `python -m lmkit.scaling` makes them."""
+"""The runs of chapter 12, which `python -m lmkit.scaling` makes: one shape of GPT in several sizes, each on several amounts of text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import torch
 import typer
-from transformers import GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from lmkit import causal, metrics, muon, tokenizer
 from lmkit.cache import cache_dir, sha256, write_whole
@@ -48,7 +48,7 @@ class Run:
     seconds: float  # of training
 
 
-def shape(C: int):
+def shape(C: int) -> GPT2Config:
     """The configuration of a run's model: GPT-2's, LAYERS blocks of width C, one head for each HEAD_SIZE of the width."""
     return causal.config(T=PLACES, C=C, layers=LAYERS, heads=max(1, C // HEAD_SIZE), dropout=0.1)
 

@@ -182,7 +182,7 @@ def attention_weights(model: nn.Module, *inputs: Tensor) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     hooks = []
 
-    def ask(module, arguments, named):
+    def ask(module: nn.Module, arguments: tuple, named: dict) -> tuple[tuple, dict]:
         return arguments, {**named, "need_weights": True, "average_attn_weights": False}
 
     for name, module in model.named_modules():

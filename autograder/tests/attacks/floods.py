@@ -1,4 +1,7 @@
-"""Floods of memory, disk, output, files and messages. Each costs its own exercise at most."""
+"""Floods of memory, disk, output, files and messages.
+
+Each costs its own exercise at most.
+"""
 
 from autograder.tests.attacks.desk import Desk, attack
 from autograder.verdict import CRASHED, GRADED, MALFORMED, MEMORY, TAMPERED, TIMEOUT

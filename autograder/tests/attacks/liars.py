@@ -1,4 +1,7 @@
-"""Objects that lie about equality, length, shape, dtype, iteration, class and themselves. Only plain values are compared, by the judge."""
+"""Objects that lie about equality, length, shape, dtype, iteration, class and themselves.
+
+Only plain values are compared, by the judge.
+"""
 
 from autograder.tests.attacks.desk import NOTHING, Desk, attack
 from autograder.verdict import CRASHED, GRADED, MEMORY, TAMPERED, TIMEOUT

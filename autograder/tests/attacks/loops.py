@@ -1,4 +1,7 @@
-"""Endless loops and other ways never to come back. Each costs its own exercise, or nothing where no exercise is in the cell."""
+"""Endless loops and other ways never to come back.
+
+Each costs its own exercise, or nothing where no exercise is in the cell.
+"""
 
 from autograder.tests.attacks.desk import Desk, attack
 from autograder.verdict import CRASHED, GRADED, MEMORY, TAMPERED, TIMEOUT

@@ -1,4 +1,7 @@
-"""The network, loopback, sockets: nothing outside the sandbox answers. "wall fell" is printed where something does."""
+"""The network, loopback, sockets: nothing outside the sandbox answers.
+
+"wall fell" is printed where something does.
+"""
 
 from autograder.tests.attacks.desk import Desk, attack
 

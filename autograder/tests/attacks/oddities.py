@@ -1,4 +1,7 @@
-"""Honest oddities: submissions that look strange and are right. Each keeps full marks."""
+"""Honest oddities: submissions that look strange and are right.
+
+Each keeps full marks.
+"""
 
 from autograder.tests.attacks.course import FULL
 from autograder.tests.attacks.desk import Desk, attack

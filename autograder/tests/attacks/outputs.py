@@ -1,4 +1,7 @@
-"""Forged outputs and timestamps, HTML and scripts: in outputs, errors, cells and written answers. None of them runs in the page."""
+"""Forged outputs and timestamps, HTML and scripts: in outputs, errors, cells and written answers.
+
+None of them runs in the page.
+"""
 
 import nbformat
 

@@ -1,4 +1,7 @@
-"""Children, threads, orphans, signals, exits and crashes. A process that ends costs its exercise at most."""
+"""Children, threads, orphans, signals, exits and crashes.
+
+A process that ends costs its exercise at most.
+"""
 
 from autograder.tests.attacks.desk import ANY, WHATEVER, Desk, attack
 from autograder.verdict import CRASHED, GRADED, MEMORY, TAMPERED, TIMEOUT

@@ -1,4 +1,6 @@
-"""Reading what is not the student's: the course, other students, the environment, processes, memory. A spy prints what it finds.
+"""Reading what is not the student's: the course, other students, the environment, processes, memory.
+
+A spy prints what it finds.
 
 Whatever it prints is searched for the planted secrets and for "wall fell"; that it printed "tried all" shows that it did run.
 """

@@ -1,4 +1,6 @@
-"""Writing to what is not the student's. Writers only add files of one name, and open what they must not change without changing it.
+"""Writing to what is not the student's.
+
+Writers only add files of one name, and open what they must not change without changing it.
 
 Where a wall falls, the runner finds the files, or the digests of the course differ, or the cell says "wall fell".
 """
