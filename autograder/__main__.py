@@ -17,8 +17,8 @@ from rich.table import Table
 
 from autograder.errors import CourseError
 from autograder.exports import Row, export
-from autograder.grade import course_lock
 from autograder.layout import ROOT, Chapter, chapter, chapters, course
+from autograder.lock import folder_lock
 from autograder.verdict import Limits, Verdict
 from lmkit.cache import write_whole
 from lmkit.errors import LmkitError
@@ -64,7 +64,7 @@ def assemble_command(
     from autograder.assemble import make_release
 
     wanted = _chapters(names)
-    with course_lock(course()):
+    with folder_lock(course()):
         changed = make_release(wanted, force)
     for one in wanted:
         out.print(f"{one.name}: {'made' if one.name in changed else 'unchanged'}  {one.release.relative_to(ROOT)}")
@@ -91,7 +91,7 @@ def check_command(
         out.print(f"{one.name}: unchanged since its checks were proven")
     wanted = [one for one in wanted if one not in proven]
     if not quick:
-        with course_lock(course()):
+        with folder_lock(course()):
             make_release(wanted)
     problems = 0
     for proof in _proofs(wanted, quick, every):
@@ -158,7 +158,7 @@ def demo_command(
     from autograder.demo import make_class
 
     one = chapter(name)
-    with course_lock(course()):
+    with folder_lock(course()):
         make_release([one])
         made = make_class(one, students)
     table = _table(f"{name}: a class of {students}", "student", "must score")
@@ -178,7 +178,7 @@ def students_command(
     from autograder.roster import import_roster, read_roster
 
     listed = read_roster(file)
-    with course_lock(course()), gradebook(course(), db) as book:
+    with folder_lock(course()), gradebook(course(), db) as book:
         import_roster(book, listed)
     out.print(f"{len(listed)} students are in the gradebook")
 
@@ -197,7 +197,7 @@ def collect_command(
     from autograder.roster import read_roster
 
     one = chapter(name)
-    with course_lock(course()):
+    with folder_lock(course()):
         items = collect.plan(source, course(), one.name, read_roster(roster) if roster else None, layout)
         if not dry_run:
             items = collect.collect(items, source, course(), one.name, replace)
@@ -243,7 +243,7 @@ def grade_command(
     limits = replace(Limits(), seconds=seconds, call_seconds=call_seconds, cell_seconds=call_seconds, memory=memory << 20)
     if not sandbox:
         _warn("--no-sandbox: every submission runs as you and can read and change what you can; grade only people whom you trust")
-    with _resumable(name), course_lock(course()):
+    with _resumable(name), folder_lock(course()):
         make_release([one])
         everyone = students_of(one)
         unknown = sorted(set(student or []) - set(everyone))
@@ -311,7 +311,7 @@ def feedback_command(name: ChapterName, db: Database = None) -> None:
     from autograder.gradebook import read_grades
 
     one = chapter(name)
-    with course_lock(course()):
+    with folder_lock(course()):
         recorded = read_grades(course(), one.name, db)
         verdicts = read_verdicts(course(), one.name)
         for verdict in verdicts:
@@ -402,8 +402,11 @@ def bench_word2vec_command(
 def work_command() -> None:
     """Copy the exercise notebooks to course/work, where you do them; a notebook that is there already stays as it is."""
     from autograder.assemble import make_release
+    from autograder.bundle import VALIDATE
 
-    make_release(chapters())
+    with folder_lock(course()):
+        make_release(chapters())
+    write_whole(course() / "work" / "nbgrader_config.py", VALIDATE.read_bytes())
     for one in chapters():
         mine = course() / "work" / one.name / one.release.name
         if not mine.exists():
@@ -424,7 +427,7 @@ def bundle_command(
     from autograder.assemble import make_release
     from autograder.bundle import bundle
 
-    with course_lock(course()), _progress() as progress:
+    with folder_lock(course()), _progress() as progress:
         task = progress.add_task("making the releases", total=2)
         make_release(chapters())
         progress.update(task, advance=1, description="searching for answers, building the wheel")
@@ -445,7 +448,7 @@ def publish_command(
     from autograder.assemble import make_release
     from autograder.publish import publish, repository
 
-    with course_lock(course()), _progress() as progress:
+    with folder_lock(course()), _progress() as progress:
         task = progress.add_task("making the releases", total=2)
         make_release(chapters())
         progress.update(task, advance=1, description="searching for answers, building the wheel")
@@ -462,7 +465,7 @@ def book_command(
     from autograder.book import build
 
     start = time.perf_counter()
-    with course_lock(course()):
+    with folder_lock(course()):
         make_release(chapters())
     index = build(ROOT, verbose=verbose)
     out.print(f"built in {time.perf_counter() - start:.0f} s; open this page in a browser:\n{index.as_uri()}")
@@ -477,7 +480,8 @@ def review_command(
     """Look at the built book in a browser: each page on a wide screen, a tablet and a phone, light and dark.
 
     Says what does not fit or is cut, figures with letters too small, images that fail, what axe-core calls serious, errors of
-    scripts, requests to other machines, pages that weigh or wait too much, and terms of the glossary that the search does not find.
+    scripts, requests to other machines, pages that weigh or wait too much, and, where no page is named, terms of the glossary that
+    the search does not find. Links to other places are listed in book/_build/external-links.txt at every build.
     """
     from autograder import review
 
@@ -497,6 +501,11 @@ def review_command(
     problems = sum(len(one.problems) for one in seen)
     if problems:
         raise CourseError(f"{problems} problems on {sum(bool(one.problems) for one in seen)} of {len(seen)} pages; the table lists them")
+    if not names:
+        with review.chromium() as browser:
+            lost = review.unfound(browser, review.HTML)
+        if lost:
+            raise CourseError(f"the search finds {len(lost)} terms of the glossary not at all: {', '.join(lost)}")
     out.print(f"{len(seen)} pages: all as it must be")
 
 

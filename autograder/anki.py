@@ -16,6 +16,7 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.myst_role import myst_role_plugin
 
 from autograder.cards import DECK, read_cards
+from autograder.errors import CourseError
 from autograder.layout import ROOT, Chapter, chapters
 
 TITLE = "Language Models by Hand"
@@ -30,7 +31,7 @@ _YEAR = re.compile(r"(\d{4}[a-z]?)$")
 
 
 def deck(root: Path = ROOT) -> bytes:
-    """The cards of all chapters as a file for Anki, with a subdeck a chapter; the same sources make the same bytes."""
+    """The cards of all chapters as a file for Anki, with a subdeck a chapter; the same files make the same bytes."""
     model = _model()
     decks = [genanki.Deck(DECK_ID, TITLE)] + [_subdeck(chapter, model) for chapter in chapters(root)]
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +59,10 @@ def _model() -> genanki.Model:
 
 def _subdeck(chapter: Chapter, model: genanki.Model) -> genanki.Deck:
     lesson = (chapter.folder / "lesson.md").read_text(encoding="utf-8")
-    title = f"{chapter.number:02d} {re.search(r'^# (.+)$', lesson, re.MULTILINE)[1].strip()}"
+    heading = re.search(r"^# (.+)$", lesson, re.MULTILINE)
+    if heading is None:
+        raise CourseError(f"chapters/{chapter.name}/lesson.md must begin with a title, as in `# Word vectors`")
+    title = f"{chapter.number:02d} {heading[1].strip()}"
     made = genanki.Deck(DECK_ID + chapter.number, f"{TITLE}::{title}")
     for place, card in enumerate(read_cards(chapter.folder / "cards.yml")):
         fields = [to_html(card.question, inline=True), to_html(card.answer), escape(title)]
@@ -87,11 +91,16 @@ def _markdown() -> MarkdownIt:
 
 def _role(token: Token) -> str:
     """The words that a role stands for: its text, else its target; of a citation, author and year."""
+    name = token.meta["name"]
+    if name in ("code", "math"):
+        return f"<code>{escape(token.content)}</code>" if name == "code" else _RENDERED["math_inline"](token)
     text, _, target = token.content.partition("<")
-    words = text.strip() if target and text.strip() else token.content.strip("<>! ").rpartition("/")[2]
-    if token.meta["name"].startswith("cite"):
+    words = text.strip() if target and text.strip() else token.content.strip("<>! ")
+    if name == "doc":
+        words = words.rpartition("/")[2]
+    if name.startswith("cite"):
         words = "; ".join(_YEAR.sub(r" \1", key.strip()).capitalize() for key in words.split(","))
-    return f"<code>{escape(words)}</code>" if token.meta["name"] == "code" else escape(words)
+    return escape(words)
 
 
 _RENDERED: dict[str, Callable[[Token], str]] = {

@@ -31,7 +31,7 @@ from autograder.inspection import external_links, inspect
 from autograder.layout import NOTEBOOK, ROOT, Chapter, chapters
 from autograder.leaks import find_leaks
 from autograder.lighten import lighten
-from autograder.pages import Page, environment_digest, index_fonts, package_version, run_pages, write
+from autograder.pages import Page, environment_digest, index_fonts, package_version, run_pages, write, write_all
 from autograder.publish import repository, with_buttons
 
 CARDS_HEAD = """## Review cards
@@ -223,13 +223,7 @@ def _stage(root: Path, pages: list[Page], folder: Path) -> None:
         if not page.runs:
             staged[f"{ASSIGNMENTS}/{page.name}.ipynb"] = page.source.read_bytes()
     staged[f"{ASSIGNMENTS}/{DECK}"] = deck(root)
-    for name, data in staged.items():
-        write(folder / name, data)
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_file() and path.relative_to(folder).as_posix() not in staged:
-            path.unlink()
-        elif path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+    write_all(folder, staged)
 
 
 def _front_files(book: Path, notebooks: set[str]) -> dict[str, bytes]:

@@ -9,7 +9,6 @@ checks and limits is taken, and what it led to is written again.
 import ast
 import base64
 import contextlib
-import fcntl
 import hashlib
 import os
 from collections import Counter
@@ -90,9 +89,7 @@ def grade(
     return [verdicts[student] for student in students]
 
 
-def _take_in(
-    chapter: Chapter, folder: Path, students: list[str], limits: Limits, sandboxed: bool, resume: bool
-) -> Iterator[Verdict | Job]:
+def _take_in(chapter: Chapter, folder: Path, students: list[str], limits: Limits, sandboxed: bool, resume: bool) -> Iterator[Verdict | Job]:
     """For each student the verdict, where there is no need of a judge, or else the job for one. Read when they are asked for."""
     blank = _blank_job(chapter, folder, limits, sandboxed)
     for student in students:
@@ -212,15 +209,3 @@ def read_verdicts(folder: Path, chapter: str) -> list[Verdict]:
     """The verdicts of everyone who was graded, in alphabetical order."""
     students = sorted(path.parent.name for path in (folder / "verdicts").glob(f"*/{chapter}.json"))
     return [verdict for student in students if (verdict := read_verdict(folder, chapter, student)) is not None]
-
-
-@contextlib.contextmanager
-def course_lock(folder: Path) -> Iterator[None]:
-    """Hold the course directory alone. Raises CourseError where another run holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CourseError(f"another run works in {folder}; wait until it has ended, or stop it") from None
-        yield

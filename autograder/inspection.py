@@ -39,14 +39,7 @@ class _Html(HTMLParser):
         self.ids |= {attributes[name] for name in ("id", "name") if name in attributes and (name == "id" or tag == "a")}
         if tag == "a" and "href" in attributes:
             self.links.append(attributes["href"])
-        if tag == "link" and _LINKED & set(attributes.get("rel", "").split()):
-            self.loads.append(attributes.get("href", ""))
-        if attribute := _LOADS.get(tag):
-            self.loads += [attributes[name] for name in (attribute, f"xlink:{attribute}", "poster") if attributes.get(name)]
-        self.loads += [candidate.split()[0] for candidate in attributes.get("srcset", "").split(",") if candidate.strip()]
-        self.loads += css_loads(attributes.get("style", ""))
-        if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh" and "url=" in attributes.get("content", "").lower():
-            self.loads.append(re.split("url=", attributes["content"], flags=re.IGNORECASE)[1])
+        self.loads += _loaded_by(tag, attributes)
         if tag == "img" and (not attributes.get("alt", "").strip() or "_images/" in attributes["alt"]) and "aria-hidden" not in attributes:
             self.undescribed.append(f"image {attributes.get('src', '')[:80]}")
         if tag == "svg":
@@ -89,6 +82,18 @@ class _Html(HTMLParser):
         self.heading = None
 
 
+def _loaded_by(tag: str, attributes: dict[str, str]) -> Iterator[str]:
+    """What an element makes a browser load."""
+    if tag == "link" and _LINKED & set(attributes.get("rel", "").split()):
+        yield attributes.get("href", "")
+    if attribute := _LOADS.get(tag):
+        yield from (attributes[name] for name in (attribute, f"xlink:{attribute}", "poster") if attributes.get(name))
+    yield from (candidate.split()[0] for candidate in attributes.get("srcset", "").split(",") if candidate.strip())
+    yield from css_loads(attributes.get("style", ""))
+    if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh" and "url=" in attributes.get("content", "").lower():
+        yield re.split("url=", attributes["content"], flags=re.IGNORECASE)[1]
+
+
 def css_loads(css: str) -> list[str]:
     """What a style sheet makes a browser load: url(...) and @import."""
     css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
@@ -108,15 +113,7 @@ def inspect(html: Path) -> list[str]:
         size = weight(path, page.loads)
         if size > HEAVIEST:
             problems.append(f"{name} weighs {size / 1e6:.2f} MB with what it loads, more than {HEAVIEST / 1e6:g} MB; draw or compute less")
-        for link in dict.fromkeys(page.links):
-            parts = urlsplit(link)
-            if parts.scheme or parts.netloc:
-                continue
-            target = path if not parts.path else (path.parent / unquote(parts.path)).resolve()
-            if not target.is_file():
-                problems.append(f"{name}: the link {link} leads nowhere")
-            elif target in pages and unquote(parts.fragment) not in pages[target].ids:
-                problems.append(f"{name}: the link {link} names a place that its page does not have")
+        problems += _links_wrongly(name, path, pages)
     for path in sorted(html.rglob("*.css")):
         problems += _loads_wrongly(path.relative_to(html).as_posix(), css_loads(path.read_text(encoding="utf-8")), path.parent)
     for path in sorted(html.rglob("*.svg")):
@@ -139,6 +136,18 @@ def external_links(html: Path) -> dict[str, list[str]]:
         for address in sorted(set(re.findall(r'<a\b[^>]*\bhref="(https?://[^"]+)"', path.read_text(encoding="utf-8")))):
             found[unescape(address)].append(path.relative_to(html).with_suffix("").as_posix())
     return dict(sorted(found.items()))
+
+
+def _links_wrongly(name: str, path: Path, pages: dict[Path, _Html]) -> Iterator[str]:
+    for link in dict.fromkeys(pages[path].links):
+        parts = urlsplit(link)
+        if parts.scheme or parts.netloc:
+            continue
+        target = path if not parts.path else (path.parent / unquote(parts.path)).resolve()
+        if not target.is_file():
+            yield f"{name}: the link {link} leads nowhere"
+        elif target in pages and unquote(parts.fragment) not in pages[target].ids:
+            yield f"{name}: the link {link} names a place that its page does not have"
 
 
 def _loads_wrongly(name: str, urls: list[str], folder: Path) -> Iterator[str]:

@@ -188,6 +188,8 @@ def _readings(data: bytes) -> Iterator[str]:
     text = data.decode("utf-8", "replace")
     for _ in range(3):
         yield text
+        if b"\0" in data:  # a model, a font, a database: its text has no escapes
+            return
         if "&" in text:
             yield html.unescape(text)  # with the tags: an attribute can hold text too
         if "<" in text:

@@ -258,6 +258,20 @@ def _refuse_stderr(page: Page) -> None:
                 )
 
 
+def write_all(folder: Path, files: dict[str, bytes], keep: str = "") -> None:
+    """Bring a folder to hold these files (name -> content), and beside them only what lies in its folder `keep`."""
+    for name, data in files.items():
+        write(folder / name, data)
+    for path in sorted(folder.rglob("*"), reverse=True):
+        name = path.relative_to(folder).as_posix()
+        if keep and f"{name}/".startswith(f"{keep}/"):
+            continue
+        if path.is_file() and name not in files:
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
 def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, and leave it alone where it already holds that: Sphinx looks at times of change."""
     data = content.encode("utf-8") if isinstance(content, str) else content

@@ -25,7 +25,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from autograder.book import ASSIGNMENTS, jupyter_book
 from autograder.errors import CourseError
 from autograder.layout import ROOT
-from autograder.pages import write
+from autograder.pages import write, write_all
 
 NAME = "language-models-by-hand"
 PROGRAMS = ("lualatex", "latexmk", "rsvg-convert")
@@ -124,12 +124,7 @@ def stage(source: Path, target: Path, version: str) -> None:
             staged[name] = nbformat.writes(notebook, version=4).encode("utf-8")
     staged["index.md"] = printed_index(staged["index.md"].decode("utf-8"), version).encode("utf-8")
     staged["_config.yml"] = printed_config(staged["_config.yml"].decode("utf-8"), version).encode("utf-8")
-    for name, data in staged.items():
-        write(target / name, data)
-    for path in sorted(target.rglob("*")):
-        name = path.relative_to(target).as_posix()
-        if path.is_file() and not name.startswith("_build/") and name not in staged:
-            path.unlink()
+    write_all(target, staged, keep="_build")
 
 
 def printed(notebook: NotebookNode) -> NotebookNode:
@@ -268,7 +263,7 @@ def _whole(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         for path in folder.glob(f"{NAME}.*"):
-            if path.suffix not in (".tex", ".log"):
+            if path.suffix != ".tex":
                 path.unlink()
         raise
 

@@ -247,8 +247,11 @@ def prove_all(chapters: Sequence[Chapter], quick: bool = False, every: bool = Fa
     """
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=one_thread) as pool:
         running = [pool.submit(prove, chapter, quick, every) for chapter in chapters]
-        for future in running:
-            yield future.result()
+        try:
+            for future in running:
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # what has not begun: one chapter may have failed to be assembled
 
 
 def new_course(chapter: Chapter, folder: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from autograder import anki
 from autograder.cards import DECK, read_cards
+from autograder.errors import CourseError
 from autograder.layout import chapters
 from autograder.tests.conftest import write
 from autograder.tests.postgres import missing
@@ -89,6 +90,13 @@ def test_the_same_cards_make_the_same_bytes(tmp_path):
     assert anki.deck(tmp_path) == first != edition(tmp_path, SECOND, 2_000_000_000)
 
 
+def test_a_lesson_without_a_title_is_refused(tmp_path):
+    edition(tmp_path, FIRST, 2_000_000_000)
+    write(tmp_path / "chapters" / "02_ngrams" / "lesson.md", "words\n")
+    with pytest.raises(CourseError, match=r"chapters/02_ngrams/lesson\.md must begin with a title"):
+        anki.deck(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("markdown", "html"),
     [
@@ -98,6 +106,7 @@ def test_the_same_cards_make_the_same_bytes(tmp_path):
         ("{doc}`the ladder </ladder>`; {cite:t}`bengio2003,ahia2023`", "<p>the ladder; Bengio 2003; Ahia 2023</p>"),
         ("[Chapter 2](../02_ngrams/lesson.md) & `a < b`", "<p>Chapter 2 &amp; <code>a &lt; b</code></p>"),
         ("```python\nif a < b:\n    $x$\n```", '<pre><code class="language-python">if a &lt; b:\n    $x$\n</code></pre>'),
+        ("{term}`n/a`, {code}`a < b/c`, {math}`a < b/c`", r"<p>n/a, <code>a &lt; b/c</code>, \(a &lt; b/c\)</p>"),
         (":::{tip}\nSmooth.\n:::", "<p>Smooth.</p>"),
     ],
 )

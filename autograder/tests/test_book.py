@@ -21,7 +21,8 @@ from autograder.inspection import HEAVIEST, external_links, inspect
 from autograder.layout import ROOT, chapters
 from autograder.leaks import find_leaks
 from autograder.lighten import lighten
-from autograder.pages import Page, environment_digest, run_pages
+from autograder.pages import Page, environment_digest, run_pages, write_all
+from autograder.publish import VARIABLE
 from autograder.tests.conftest import HEADER
 
 LESSON = (
@@ -133,6 +134,7 @@ def build(root: Path) -> Path:
     """Build a toy repository; its results stay inside it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMKIT_RESULTS", str(root / "results"))
+        patch.delenv(VARIABLE, raising=False)  # where the course is published, its own address stands in the environment
         return book.build(root, console=quiet())
 
 
@@ -410,6 +412,17 @@ class TestRunning:
         page = lesson_page("import importlib.util, os; print(importlib.util.find_spec('solutions'), os.listdir())")
         assert run(page, tmp_path) == []
         assert output(page) == "None []\n"
+
+
+def test_a_folder_comes_to_hold_what_it_must_and_keeps_what_is_made_of_it(tmp_path):
+    for name in ("a/same", "a/old", "b/old", "_build/made", "_builder"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"same")
+    before = (tmp_path / "a" / "same").stat().st_mtime_ns
+    write_all(tmp_path, {"a/same": b"same", "c/new": b"new"}, keep="_build")
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == {"a/same", "c/new", "_build/made"}
+    assert not (tmp_path / "b").exists()
+    assert (tmp_path / "a" / "same").stat().st_mtime_ns == before
 
 
 def test_the_environment_digest_follows_the_toolkit_and_the_dependencies(tmp_path):

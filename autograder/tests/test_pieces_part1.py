@@ -1,20 +1,13 @@
 """The pieces of chapters 1 and 2 compute in the reader's browser what the course's own library computes."""
 
-import ast
 import json
-import shutil
-import subprocess
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgba
 
-from autograder.assemble import read_notebook
-from autograder.layout import ROOT
-from autograder.tests.postgres import missing
-from lmkit import corpus, page, plot, tokenizer
+from autograder.tests.pieces import in_javascript, made
+from lmkit import corpus, tokenizer
 from lmkit.ngram import NgramModel
 
 V, END = tokenizer.VOCAB_SIZE, tokenizer.END_ID
@@ -28,37 +21,17 @@ HARD = [
 ]  # fmt: skip
 
 
-def given(chapter: str, name: str, **names: Any) -> dict[str, Any]:
-    """The data of a piece: those that the cell of its lesson makes."""
-    notebook = read_notebook(ROOT / "chapters" / chapter / "lesson.md")
-    (source,) = [cell.source for cell in notebook.cells if cell.cell_type == "code" and f'page.piece(\n    "{name}",' in cell.source]
-    *body, last = ast.parse(source).body
-    names |= {"np": np, "plt": plt, "page": page, "plot": plot, "to_rgba": to_rgba, "tokenizer": tokenizer, "V": V, "END": END}
-    exec(compile(ast.Module(body, []), name, "exec"), names)
-    return json.loads(eval(compile(ast.Expression(last.value), name, "eval"), names).data)
-
-
-def in_javascript(name: str, expression: str, *arguments: Any) -> Any:
-    """What an expression over `arguments` gives, with the functions of a piece's script."""
-    if shutil.which("node") is None:
-        missing("no node here: install it (Debian: nodejs)")
-    script = (ROOT / "book" / "_static" / "pieces" / f"{name}.js").read_text(encoding="utf-8")
-    read = "const given = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
-    program = f"const lmPiece = () => {{}};\n{script}\n{read}\nconsole.log(JSON.stringify(({expression})(...given)));"
-    done = subprocess.run(["node", "-e", program], input=json.dumps(arguments), capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def cutter() -> dict[str, Any]:
     merges = [tuple(pair) for pair in json.loads(tokenizer.load().backend_tokenizer.to_str())["model"]["merges"]]
-    return given("01_tokens", "tokenizer", merges=merges)
+    names = {"tokenizer": tokenizer, "merges": merges, "V": V, "END": END}
+    return json.loads(made("01_tokens", "tokenizer", names).data)
 
 
 @pytest.fixture(scope="module")
 def writer() -> dict[str, Any]:
-    return given("02_ngrams", "temperature", train=tokenizer.token_ids("train"), NgramModel=NgramModel, tok=tokenizer.load())
+    names = {"train": tokenizer.token_ids("train"), "NgramModel": NgramModel, "tok": tokenizer.load(), "V": V, "END": END}
+    return json.loads(made("02_ngrams", "temperature", names | {"tokenizer": tokenizer}).data)
 
 
 def texts(data: dict[str, Any]) -> list[str]:
@@ -78,11 +51,11 @@ def test_the_piece_cuts_as_a_tokenizer_with_fewer_merges(cutter):
     pairs = json.loads(tokenizer.load().backend_tokenizer.to_str())["model"]["merges"]
     few, numbers = texts(cutter)[:60], [0, 1, 40, 700]
     cut = "(data, texts, numbers) => { const t = lmTokenizer(data); return numbers.map((k) => texts.map((text) => t.encode(text, k))); }"
-    for made, results in zip(numbers, in_javascript("tokenizer", cut, cutter, few, numbers), strict=True):
-        fewer = tokenizer.build([tuple(pair) for pair in pairs[:made]])
+    for learned, results in zip(numbers, in_javascript("tokenizer", cut, cutter, few, numbers), strict=True):
+        fewer = tokenizer.build([tuple(pair) for pair in pairs[:learned]])
         for text, result in zip(few, results, strict=True):
             assert result["ids"] == fewer.encode(text).ids, repr(text)
-            assert result["last"] < made <= (V if result["next"] is None else result["next"])
+            assert result["last"] < learned <= (V if result["next"] is None else result["next"])
 
 
 def test_each_step_of_the_piece_changes_the_text_and_a_step_back_undoes_it(cutter):

@@ -3,36 +3,19 @@
 import ast
 import json
 from types import SimpleNamespace
-from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_rgba
 
-from autograder.assemble import read_notebook
-from autograder.layout import ROOT
-from autograder.tests.test_pieces_part1 import in_javascript
-from lmkit import page, plot, seq2seq
+from autograder.tests.pieces import cell_of, in_javascript, made, run
+from lmkit import seq2seq
 from lmkit.dutch import END, START
 
 WIDTHS, LONGEST = (1, 2, 3, 4), 7
 BEAM = """(all, widths, longest) => all.map((nodes) => widths.map((width) => ({
     kept: lmBeam(nodes, width, longest).at(-1).slice(0, width), returned: lmReturned(nodes, width, longest).returned,
 })))"""
-
-
-def lesson_cell(chapter: str, mark: str) -> list[ast.stmt]:
-    """The statements of the one cell of a lesson that holds a piece of text."""
-    cells = [cell.source for cell in read_notebook(ROOT / "chapters" / chapter / "lesson.md").cells if cell.cell_type == "code"]
-    (source,) = [cell for cell in cells if mark in cell]
-    return ast.parse(source).body
-
-
-def run(statements: list[ast.stmt], names: dict[str, Any]) -> dict[str, Any]:
-    exec(compile(ast.Module(statements, []), "lesson.md", "exec"), names)
-    return names
 
 
 class Opinions:
@@ -54,7 +37,7 @@ class Opinions:
 
 
 def test_the_piece_ranks_as_the_beam_search_of_the_toolkit():
-    functions = [s for s in lesson_cell("06_attention", 'page.piece(\n    "beam-search"') if isinstance(s, ast.FunctionDef)]
+    functions = [s for s in cell_of("06_attention", "beam-search") if isinstance(s, ast.FunctionDef)]
     words = SimpleNamespace(dutch=lambda: Opinions.words)
     lesson = run(functions, {"torch": torch, "seq2seq": seq2seq, "dutch": words, "START": START, "END": END, "WIDEST": 4})
     models, trees, source = [Opinions(seed) for seed in (*range(20), 118, 262, 352)], [], torch.zeros(1, 1, dtype=torch.int64)
@@ -81,24 +64,22 @@ def test_the_piece_ranks_as_the_beam_search_of_the_toolkit():
 
 def test_the_piece_shows_the_weights_of_the_chosen_head():
     generator = torch.Generator().manual_seed(0)
-    made = []
+    shown = []
 
     def maps(text: str) -> tuple[torch.Tensor, list[str]]:
         tokens = ["[CLS]", *text.lower().replace(".", " .").split(), "[SEP]"]
-        made.append((torch.randn(3, 2, len(tokens), len(tokens), generator=generator).softmax(dim=3), tokens))
-        return made[-1]
+        shown.append((torch.randn(3, 2, len(tokens), len(tokens), generator=generator).softmax(dim=3), tokens))
+        return shown[-1]
 
-    *body, last = lesson_cell("07_transformer", 'page.piece(\n    "attention-heads"')
     names = {"maps": maps, "text": "Agamemnon informs Achilles of his burial mound.", "heads": {"a name": (1, 1)}}
-    names = run(body, names | {"np": np, "plt": plt, "plot": plot, "page": page, "to_rgba": to_rgba})
-    data = json.loads(eval(compile(ast.Expression(last.value), "lesson.md", "eval"), names).data)
+    data = json.loads(made("07_transformer", "attention-heads", names).data)
     assert (data["layer"], data["head"]) == (1, 1)
     ask = """({ sentences }) => sentences.map((s) => s.tokens.map((_, token) => ({
         rows: s.weights.map((heads, layer) => heads.map((_, head) => lmWeights(s, layer, head, token))),
         columns: s.weights.map((heads, layer) => heads.map((_, head) => lmWeights(s, layer, head, token, true))),
         habits: lmHabits(s, token),
     })))"""
-    for (A, tokens), answers in zip(made, in_javascript("attention-heads", ask, data), strict=True):
+    for (A, tokens), answers in zip(shown, in_javascript("attention-heads", ask, data), strict=True):
         for token, answer in enumerate(answers):
             np.testing.assert_allclose(answer["rows"], 100 * A[:, :, token], atol=0.501)
             np.testing.assert_allclose(answer["columns"], 100 * A[:, :, :, token], atol=0.501)

@@ -1,6 +1,5 @@
 """The pieces of Part III, run on the data of their own pages: what they show is what the page's libraries compute."""
 
-import ast
 import json
 import math
 import re
@@ -11,16 +10,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from matplotlib.colors import to_rgba
 from scipy.optimize import least_squares, minimize_scalar
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from autograder.assemble import read_notebook
-from autograder.layout import ROOT
-from autograder.tests.test_pieces_part1 import in_javascript
-from lmkit import corpus, embedded, minis, page, plot, pretrained, retrieval, scaling, tokenizer
+from autograder.tests.pieces import PIECES, in_javascript, made
+from lmkit import corpus, embedded, minis, page, pretrained, retrieval, scaling, tokenizer
 
-PIECES = ROOT / "book" / "_static" / "pieces"
 LABELS = ("Beginning", "Temperature", "Top-k", "Top-p")
 SHARES = re.compile(r"([\d.]+) → (?:([\d.]+) %|cut)")
 # As much of a browser as a piece needs: elements with attributes, children, text and listeners.
@@ -58,18 +53,6 @@ BROWSER = """(data, script, steps) => {
 }"""
 
 
-def run_cells(chapter: str, namespace: dict, *marks: str) -> page.Piece:
-    """Run those cells of a lesson that hold one of the marks; what the last of them ends with."""
-    cells = [cell.source for cell in read_notebook(ROOT / "chapters" / chapter / "lesson.md").cells if cell.cell_type == "code"]
-    chosen = [next(source for source in cells if mark in source) for mark in marks]
-    for source in chosen[:-1]:
-        exec(source, namespace)
-    *body, last = ast.parse(chosen[-1]).body
-    exec(compile(ast.Module(body, []), chapter, "exec"), namespace)
-    plt.close("all")
-    return eval(compile(ast.Expression(last.value), chapter, "eval"), namespace)
-
-
 def played(piece: page.Piece, steps: list[tuple[str, object]]) -> list[dict]:
     """What the piece shows after each step; a step moves the control with this label to this value, or presses the button."""
     script = "\n".join((PIECES / f"{name}.js").read_text(encoding="utf-8") for name in ("common", piece.name))
@@ -84,18 +67,12 @@ def drawn(state: dict) -> Counter:
 
 
 @pytest.fixture(scope="module")
-def common():
-    return {"np": np, "plt": plt, "plot": plot, "page": page, "to_rgba": to_rgba}
-
-
-@pytest.fixture(scope="module")
-def next_token(common):
+def next_token():
     tok, gpt = tokenizer.load(), pretrained.causal(minis.folder("gpt-mini"))
     names = ("TemperatureLogitsWarper", "TopKLogitsWarper", "TopPLogitsWarper")
     own = {"torch": torch, "tok": tok, "gpt": gpt, "END": tokenizer.END_ID, "V": gpt.config.vocab_size, "F": torch.nn.functional}
     own |= {name: getattr(transformers, name) for name in names} | {"held_out": tokenizer.token_ids("validation")}
-    namespace = common | own
-    return run_cells("09_gpt", namespace, "def visible", "def next_logits", "def nucleus", 'page.piece(\n    "next-token"'), namespace
+    return made("09_gpt", "next-token", own, "def visible", "def next_logits", "def nucleus"), own
 
 
 def test_next_token_shows_what_generate_draws_from(next_token):
@@ -136,9 +113,9 @@ def test_next_token_draws_as_often_as_the_shares_say(next_token):
         assert abs(times[namespace["visible"](i)] - 2000 * remain[i]) < 4 * error
 
 
-def test_search_puts_the_articles_in_the_library_s_order(common):
-    namespace = common | {"corpus": corpus, "embedded": embedded, "retrieval": retrieval, "TfidfVectorizer": TfidfVectorizer}
-    piece = run_cells("11_embeddings", namespace | {"paragraphs": corpus.all_paragraphs()}, 'page.piece(\n    "search"')
+def test_search_puts_the_articles_in_the_library_s_order():
+    own = {"corpus": corpus, "embedded": embedded, "retrieval": retrieval, "TfidfVectorizer": TfidfVectorizer}
+    piece = made("11_embeddings", "search", own | {"paragraphs": corpus.all_paragraphs()})
     queries = ["animals with a long tongue", "unselfish behaviour", "ALTRUISM!", "a robot that looks human", "constructor", "qqqq", "  "]
     shown = played(piece, [("Search for", query) for query in queries])
     leads = json.loads(piece.data)["leads"]
@@ -153,12 +130,11 @@ def test_search_puts_the_articles_in_the_library_s_order(common):
     assert [state["items"] for state in shown[-3:]] == [["No first paragraph has a word of this."]] * 2 + [[]]
 
 
-def test_budget_finds_the_best_size_and_what_another_costs(common):
-    own = {"np": np, "math": math, "scaling": scaling, "least_squares": least_squares, "minimize_scalar": minimize_scalar}
+def test_budget_finds_the_best_size_and_what_another_costs():
+    own = {"math": math, "scaling": scaling, "least_squares": least_squares, "minimize_scalar": minimize_scalar}
     fitted = [run for run in scaling.runs() if run.C != scaling.HELD_OUT]
-    namespace = common | own | {"fitted": fitted, "published": {"Chinchilla": (70e9, 1.4e12)}}
-    marks = ("def joint(", "budgets = 2e11", "def loss_at(", 'page.piece(\n    "budget"')
-    piece = run_cells("12_scaling", namespace, *marks)
+    own |= {"fitted": fitted, "published": {"Chinchilla": (70e9, 1.4e12)}}
+    piece = made("12_scaling", "budget", own, "def joint(", "budgets = 2e11", "def loss_at(")
     laws = json.loads(piece.data)["laws"]
     powers = [law["start"] + 0.7 for law in laws]
     moves = [move for at, power in enumerate(powers) for move in (("Law of", at), ("Budget", power), ("Your size", 2))]
@@ -182,7 +158,7 @@ def test_budget_finds_the_best_size_and_what_another_costs(common):
         assert least(10**power * (percent - 0.6) / 100).fun > worse > least(10**power * (percent + 0.6) / 100).fun
 
 
-def test_budget_says_where_nothing_was_measured(common):
+def test_budget_says_where_nothing_was_measured():
     data = {
         "E": 2.0,
         "A": 400.0,

@@ -25,12 +25,12 @@ from packaging.requirements import Requirement
 from sphinx_book_theme.header_buttons.launch import add_launch_buttons
 
 from autograder import book, bundle, node, publish
-from autograder.assemble import assemble, make_release
+from autograder.assemble import assemble
 from autograder.errors import CourseError
 from autograder.layout import ROOT, chapter
 from autograder.rebuild import rebuild
 from autograder.submissions import Answers, fill, reference_codes
-from autograder.tests.conftest import write
+from autograder.tests.conftest import make_releases, write
 from autograder.tests.postgres import missing
 from autograder.tests.test_bundle import closure, lay_ready, room  # noqa: F401  (room is a fixture)
 from lmkit.cache import cache_dir
@@ -129,7 +129,7 @@ def test_launch_buttons_lead_to_the_branch_and_stand_where_it_has_the_notebook()
 
 def test_a_notebook_with_the_cell_for_colab_is_graded_like_one_without():
     one = chapter("02_ngrams")
-    make_release([one])
+    make_releases(one)
     release = nbformat.read(one.release, as_version=4)
     mine = copy.deepcopy(release)
     next(
@@ -183,7 +183,7 @@ def test_the_first_cell_makes_colab_ready_and_leaves_its_torch_alone(tmp_path, m
     """In an environment like Colab's. What pip would download is laid ready there, and pip is kept from the network; with
     COURSE_DOWNLOAD=1 the environment has no more than torch, NumPy and a kernel, and pip downloads the rest."""
     one = chapter("02_ngrams")
-    make_release([one])
+    make_releases(one)
     download, python = bool(os.environ.get("COURSE_DOWNLOAD")), tmp_path / "colab" / "bin" / "python"
     with served(tmp_path / "web") as address:
         monkeypatch.setenv(publish.VARIABLE, f"{address}/owner/name")

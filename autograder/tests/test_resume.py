@@ -19,9 +19,9 @@ import pytest
 
 from autograder import nbgrader_api
 from autograder.assemble import assemble
-from autograder.grade import course_lock
 from autograder.gradebook import gradebook, read_grades
 from autograder.layout import ROOT, Chapter, course
+from autograder.lock import folder_lock
 from autograder.proof import submit
 from autograder.submissions import Answers, fill, reference_codes
 from autograder.tests.test_assemble import replace
@@ -195,7 +195,7 @@ def test_a_run_judges_what_changed_and_no_more(repository):
 
 def test_a_second_run_is_refused(repository):
     hand_in(repository, "ada")
-    with course_lock(course(repository.root)):
+    with folder_lock(course(repository.root)):
         status, _, error = run(repository)
     assert (status, error.count("\n")) == (2, 0)
     assert "another run works in" in error

@@ -148,7 +148,8 @@ def check_pieces(browser: Any, address: str) -> int:
         assert piece.get_attribute("data-ready") == "", f"{name} did not start"
         assert not piece.find_element("css selector", ".lm-static").is_displayed(), f"{name} still shows its picture"
         check_keyboard(browser, piece, name)
-    assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert errors == [], f"{address}: {errors}"
     return len(pieces)
 
 
@@ -176,7 +177,7 @@ def changes(browser: Any, piece: Any, control: Any) -> bool:
     from selenium.webdriver.common.keys import Keys
 
     keys = {
-        "range": (Keys.ARROW_RIGHT, Keys.ARROW_LEFT, Keys.PAGE_DOWN, Keys.HOME),
+        "range": (Keys.ARROW_RIGHT, Keys.ARROW_LEFT, Keys.PAGE_DOWN, Keys.PAGE_UP, Keys.END),  # the end limits least
         "number": (Keys.ARROW_UP, Keys.ARROW_DOWN),
         "radio": (Keys.ARROW_DOWN, Keys.ARROW_UP),
         "select": (Keys.ARROW_DOWN, Keys.ARROW_UP),
