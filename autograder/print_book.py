@@ -50,6 +50,7 @@ LONG_TABLE = 24  # lines; a longer table may go on over the next page
 LINE = 80  # characters that fit on a line of the page
 ZOOM = 0.8  # of pictures, whose lettering is made for a screen
 _DOWNLOAD = re.compile(r"^:::\{div\} lm-download\n.*?^:::\n", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"\{download\}`([^`<]*?) ?<[^`]*>`")  # a link to a file, within a sentence
 _CARD = re.compile(r"^:::\{grid-item-card\} (.*)\n(?::.*\n)*\n(.*(?:\n.+)*)\n:::$", re.MULTILINE)
 _GRID = re.compile(r"^::::(?:\{grid\}.*(?:\n:.*)*)?$", re.MULTILINE)
 _UNSEEN = str.maketrans("", "", "{}_^")
@@ -122,9 +123,16 @@ def stage(source: Path, target: Path, version: str) -> None:
         read = {name: nbformat.reads(staged[name].decode("utf-8"), as_version=4) for name in notebooks}
         for name, notebook in zip(notebooks, pool.map(printed, read.values()), strict=True):
             staged[name] = nbformat.writes(notebook, version=4).encode("utf-8")
+    for name in [name for name in staged if name.endswith(".md")]:
+        staged[name] = without_files(staged[name].decode("utf-8")).encode("utf-8")
     staged["index.md"] = printed_index(staged["index.md"].decode("utf-8"), version).encode("utf-8")
     staged["_config.yml"] = printed_config(staged["_config.yml"].decode("utf-8"), version).encode("utf-8")
     write_all(target, staged, keep="_build")
+
+
+def without_files(text: str) -> str:
+    """Markdown without its links to files: paper hands out none."""
+    return _FILE.sub(r"\1", _DOWNLOAD.sub("", text))
 
 
 def printed(notebook: NotebookNode) -> NotebookNode:
@@ -132,7 +140,7 @@ def printed(notebook: NotebookNode) -> NotebookNode:
     notebook.cells = [cell for cell in notebook.cells if not _stays_on_screen(cell)]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = _DOWNLOAD.sub("", cell.source)
+            cell.source = without_files(cell.source)
             continue
         tags = cell.metadata.get("tags", [])
         cell.metadata["tags"] = ["remove-input" if tag == "hide-input" else tag for tag in tags]

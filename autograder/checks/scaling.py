@@ -130,7 +130,7 @@ def _memory(training_memory, want, parameters, trained, kind):
     keys = 'the keys "weights", "gradients" and "optimizer"'
     assert isinstance(got, dict), f"{what}: expected a dictionary with {keys}, got {shown(got)}"
     assert set(got) == set(want), f"{what}: expected {keys}, got {', '.join(map(repr, got)) or 'none'}"
-    frozen = "frozen weights have no gradient, and the optimiser keeps nothing of them"
+    frozen = "frozen weights have no gradient, and the optimizer keeps nothing of them"
     for key, expected in want.items():
         slips = []
         if trained < parameters:
@@ -140,7 +140,7 @@ def _memory(training_memory, want, parameters, trained, kind):
         if key == "optimizer":
             slips += [(expected // 2, "AdamW keeps two averages")]
             if kind == "mixed":
-                slips += [(trained * 8, "the float32 copy of what learns counts as the optimiser's"),
+                slips += [(trained * 8, "the float32 copy of what learns counts as the optimizer's"),
                           (trained * 8, "copy and averages are float32"), (trained * 6, "copy and averages are float32"),
                           (trained * 4, "in mixed precision a float32 copy and float32 averages are kept")]  # fmt: skip
             if kind == "bfloat16":

@@ -13,6 +13,9 @@ from autograder.lock import folder_lock
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side: processes that each use all cores wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "COURSE_REPOSITORY"):  # commands would speak in colours, a toy book have buttons
+    os.environ.pop(name, None)
+
 HEADER = """\
 ---
 jupytext:

@@ -22,8 +22,8 @@ from autograder.layout import ROOT, chapters
 from autograder.leaks import find_leaks
 from autograder.lighten import lighten
 from autograder.pages import Page, environment_digest, run_pages, write_all
-from autograder.publish import VARIABLE
 from autograder.tests.conftest import HEADER
+from autograder.tests.postgres import missing
 
 LESSON = (
     HEADER
@@ -134,7 +134,6 @@ def build(root: Path) -> Path:
     """Build a toy repository; its results stay inside it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMKIT_RESULTS", str(root / "results"))
-        patch.delenv(VARIABLE, raising=False)  # where the course is published, its own address stands in the environment
         return book.build(root, console=quiet())
 
 
@@ -290,10 +289,11 @@ FLAGS = (
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no browser here")
 class TestInABrowser:
     def open(self, address: str, folder: Path) -> tuple[str, list[str]]:
         """Open a page as a reader would: (its content after scripts ran, addresses that the page asked the network for)."""
+        if BROWSER is None:
+            missing("no browser here: install it (Debian: chromium)")
         log = folder / "net.json"
         command = [BROWSER, *FLAGS.split(), f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", address]
         content = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
@@ -529,6 +529,10 @@ def test_figures_are_numbered_by_chapter():
     assert kinds == {"figure": {"a": (2, 1), "b": (2, 2)}, "table": {"t": (2, 1)}}
     assert numbers["02_ngrams/exercises"] == {"figure": {"e": (2, 3)}}
     assert numbers["ladder"] == {"figure": {"l": (1,)}}
+
+
+def test_a_number_and_its_per_cent_stay_on_one_line():
+    assert book._whole("{glue:text}`n:.1f` %, or 5 % of `a % b`") == "{glue:text}`n:.1f`\u00a0%, or 5\u00a0% of `a % b`"
 
 
 @pytest.mark.parametrize(

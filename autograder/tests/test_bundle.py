@@ -26,13 +26,13 @@ from packaging.specifiers import SpecifierSet
 from traitlets.config import PyFileConfigLoader
 
 from autograder import bundle
-from autograder.assemble import assemble, make_release
+from autograder.assemble import assemble
 from autograder.database import CONFIG
 from autograder.errors import CourseError
 from autograder.layout import ROOT, chapter, chapters
 from autograder.leaks import find_leaks
 from autograder.submissions import Answers, fill, reference_codes
-from autograder.tests.conftest import write
+from autograder.tests.conftest import make_releases, write
 from autograder.tests.test_formgrader import browser, shoot, until  # noqa: F401  (browser is a fixture)
 from solutions import ngrams
 
@@ -148,7 +148,7 @@ def student(tmp_path_factory) -> Student:
     each package, in a version that the bundle's ranges and constraints allow, or fails. With COURSE_DOWNLOAD=1 it downloads all of them.
     """
     home = tmp_path_factory.mktemp("student")
-    make_release(chapters())
+    make_releases(*chapters())
     with zipfile.ZipFile(bundle.bundle(home / "bundle.zip")) as archive:
         archive.extractall(home)
     folder, python = home / PROJECT.bundle, home / ".venv" / "bin" / "python"

@@ -35,6 +35,7 @@ A language model of {layers} LSTM layers over the course's {V:,} byte-level BPE 
 - Seed {seed}, {steps:,} steps, {minutes:.0f} minutes of training on {threads} processor thread(s), PyTorch {torch}.
 - Held out: {bits_per_byte:.3f} bits per byte on the validation text, each paragraph on its own.
 - Load it with `lmkit.recurrent.pretrained()`. It knows 97 articles and nothing else: it is for study.
+- Licence: CC BY-SA 3.0, that of the text it was trained on.
 """
 
 GPT_CARD = """---
