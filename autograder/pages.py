@@ -182,10 +182,8 @@ async def _run(page: Page, rows: dict[str, str], made: Path, progress: Progress,
 
 def index_fonts(made: Path) -> None:
     """Have Matplotlib list the machine's fonts once, for all pages: on a slow machine it would say on a page that it does."""
-    folder = made / "matplotlib"
-    if not list(folder.glob("fontlist-*")):
-        environment = os.environ | {"MPLCONFIGDIR": str(folder)}
-        subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], env=environment, capture_output=True, check=False)
+    environment = os.environ | {"MPLCONFIGDIR": str(made / "matplotlib")}
+    subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], env=environment, capture_output=True, check=False)
 
 
 def peak_memory(pid: int) -> float | None:

@@ -6,12 +6,11 @@ import sys
 
 import pytest
 
-from autograder import sandbox
 from autograder.tests.attacks.corpus import choose
 from autograder.tests.attacks.course import FULL
 from autograder.tests.attacks.plain import classify, room, run_plain
+from autograder.tests.walls import needs_walls
 
-needs_a_room = pytest.mark.skipif(not sandbox.is_here(), reason="needs bubblewrap")
 PROBE = """
 import json, os, socket, sys, time
 from autograder.tests.attacks.plain import confine
@@ -54,7 +53,7 @@ print(json.dumps(seen))
 
 
 @pytest.mark.slow
-@needs_a_room
+@needs_walls
 def test_the_room_holds(tmp_path):
     program = room([sys.executable, "-c", PROBE, str(tmp_path)], [tmp_path])
     done = subprocess.run(program, capture_output=True, text=True, check=False, env={})
@@ -73,7 +72,7 @@ def test_the_room_holds(tmp_path):
 
 
 @pytest.mark.slow
-@needs_a_room
+@needs_walls
 def test_plain_nbgrader_is_compared():
     chosen = [choose(name)[0] for name in ("helper_cells", "asserts_stripped", "copied_answer")]
     outcomes = {one.attack.name: one for one in run_plain(chosen)}

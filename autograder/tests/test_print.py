@@ -1,6 +1,5 @@
 """Tests of the printed book: what its staging leaves out and changes, and a small book typeset with LuaLaTeX."""
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -15,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from autograder import print_book
 from autograder.errors import CourseError
 from autograder.layout import ROOT
+from autograder.tests.postgres import missing
 from autograder.tests.test_book import quiet
 from lmkit import page
 
@@ -25,11 +25,9 @@ MISSING = [name for name in print_book.PROGRAMS if shutil.which(name) is None]
 
 def need(*programs: str) -> None:
     """Skip the test where a program is missing; fail where every test must run."""
-    missing = [name for name in programs if name in MISSING]
-    if missing and os.environ.get("COURSE_REQUIRE_ALL"):
-        pytest.fail(f"{missing[0]} is missing: {print_book.INSTALL}")
-    if missing:
-        pytest.skip(f"{missing[0]} is missing: {print_book.INSTALL}")
+    for name in programs:
+        if name in MISSING:
+            missing(f"{name} is missing: {print_book.INSTALL}")
 
 
 def shown(data: dict, tags: tuple[str, ...] = (), **metadata: dict) -> nbformat.NotebookNode:

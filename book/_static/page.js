@@ -1,8 +1,22 @@
-/* What every page of the book does: what scrolls sideways can be scrolled by keyboard, and a formula too wide for its line scrolls. */
+/* What every page of the book does: what scrolls sideways can be scrolled by keyboard, a formula too wide for its line scrolls, and
+   the comma or full stop behind a formula stays on its line. */
 "use strict";
 (() => {
   const BOXES = ".bd-article :is(pre, div.math, div.math mjx-container, .pst-scrollable-table-container, div.cell_output .text_html, .lm-scroll)";
   const FORMULAS = ".bd-article span.math";
+
+  const keepMarks = () => {
+    for (const formula of document.querySelectorAll(FORMULAS)) {
+      const behind = formula.nextSibling;
+      const mark = behind?.nodeType === Node.TEXT_NODE ? behind.data.match(/^[.,;:!?)…]+/) : null;
+      if (!mark) continue;
+      const whole = document.createElement("span");
+      whole.className = "lm-whole";
+      formula.before(whole);
+      behind.data = behind.data.slice(mark[0].length);
+      whole.append(formula, mark[0]);
+    }
+  };
 
   const fit = () => {
     for (const formula of document.querySelectorAll(FORMULAS)) {
@@ -23,6 +37,7 @@
   };
   window.addEventListener("load", async () => {
     await window.MathJax?.startup?.promise;
+    keepMarks();
     const article = document.querySelector(".bd-article");
     if (article) new ResizeObserver(soon).observe(article); // also at once, and when something folds out
   });
