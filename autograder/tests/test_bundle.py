@@ -6,12 +6,9 @@ import inspect
 import io
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +30,7 @@ from autograder.layout import ROOT, chapter, chapters
 from autograder.leaks import find_leaks
 from autograder.submissions import Answers, fill, reference_codes
 from autograder.tests.conftest import make_releases, write
+from autograder.tests.served import served
 from autograder.tests.test_formgrader import browser, shoot, until  # noqa: F401  (browser is a fixture)
 from solutions import ngrams
 
@@ -207,25 +205,9 @@ def lay_ready(distribution: importlib.metadata.Distribution, environment: Path) 
 @contextlib.contextmanager
 def jupyterlab(student: Student) -> Iterator[str]:
     """JupyterLab started in the bundle's folder, as the README says, without a browser and without a token; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--port-retries=0", "--IdentityProvider.token="]
-    program = [str(student.python.with_name("jupyter")), "lab", *options]
-    with (student.folder.parent / "lab.log").open("w") as log:
-        server = subprocess.Popen(program, cwd=student.folder, env=student.variables, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(480):
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(f"{address}/api", timeout=5).read()
-                break
-            assert server.poll() is None, (student.folder.parent / "lab.log").read_text()
-            time.sleep(0.25)
+    program = [str(student.python.with_name("jupyter")), "lab"]
+    with served(program, student.folder, student.variables, student.folder.parent / "lab.log") as address:
         yield address
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 class Notebook:

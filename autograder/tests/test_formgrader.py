@@ -4,12 +4,8 @@ import contextlib
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +18,7 @@ from autograder.database import CONFIG
 from autograder.gradebook import Records, read_grades, submitted_at
 from autograder.layout import course
 from autograder.tests.postgres import missing
+from autograder.tests.served import served
 from autograder.tests.test_gradebook import hand_in, verdict_on
 
 pytestmark = pytest.mark.slow
@@ -47,27 +44,10 @@ MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/"  # formulas; the pag
 @contextlib.contextmanager
 def jupyter(folder: Path, scratch: Path) -> Iterator[str]:
     """A Jupyter server started in a course directory, as a person starts it, with settings of nobody else; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    where = ["--ip=127.0.0.1", f"--port={port}", "--port-retries=0", f"--IdentityProvider.token={TOKEN}"]
-    command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", *where]
     own = {f"JUPYTER_{name}_DIR": str(scratch / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")} | {"HOME": str(scratch)}
-    log = (scratch / "server.log").open("w")
-    server = subprocess.Popen(command, cwd=folder, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(240):
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(f"{address}/api", timeout=5).read()
-                break
-            assert server.poll() is None, (scratch / "server.log").read_text()
-            time.sleep(0.25)
+    program = [sys.executable, "-m", "jupyter_server"]
+    with served(program, folder, os.environ | own, scratch / "server.log", TOKEN) as address:
         yield address
-    finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
 
 
 @pytest.fixture
