@@ -1,5 +1,8 @@
 """Makes a rendered book lighter and easier to use: what its pages load and never use goes, and buttons say what they do."""
 
+import base64
+import hashlib
+import os
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -21,6 +24,7 @@ _NAMES = (  # what a screen reader says must hold what is seen
     ('<div role="list" class="citation-list">', '<div class="citation-list">'),  # what it holds are no list items
     (' title="Search" aria-label="Search" data-bs-placement="bottom"', ' title="Search" data-bs-placement="bottom"'),
 )
+_INLINE = re.compile(r'(<img class="lm-static"[^>]*) src="data:image/svg\+xml;base64,([^"]*)"')
 _WORD = re.compile(r"-?[A-Za-z_][\w-]*")
 _LONG = re.compile(r"\d+\.\d{3,}")
 _ICON_FONT = "vendor/fontawesome/webfonts/fa-solid-900"
@@ -33,7 +37,7 @@ def lighten(html: Path) -> None:
         path.unlink()
     texts = []
     for path in sorted(html.rglob("*.html")):
-        texts.append(_page(path.read_text(encoding="utf-8"), path.name))
+        texts.append(_apart(_page(path.read_text(encoding="utf-8"), path.name), path, html))
         write(path, texts[-1])
     texts += [path.read_text(encoding="utf-8") for path in static.rglob("*.js") if "mathjax" not in path.parts]
     words = set(_WORD.findall("\n".join(texts)))
@@ -52,6 +56,18 @@ def _page(text: str, name: str) -> str:
     for old, new in _NAMES:
         text = text.replace(old, new)
     return text
+
+
+def _apart(text: str, page: Path, html: Path) -> str:
+    """A page whose pieces have their pictures in files of their own: a browser that runs scripts then never loads them."""
+
+    def replace(match: re.Match) -> str:
+        data = base64.b64decode(match[2])
+        path = html / "_images" / f"piece-{hashlib.sha256(data).hexdigest()[:16]}.svg"
+        write(path, _drawing(data.decode("utf-8")))
+        return f'{match[1]} loading="lazy" src="{Path(os.path.relpath(path, page.parent)).as_posix()}"'
+
+    return _INLINE.sub(replace, text)
 
 
 def _used(css: str, words: set[str]) -> str:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from autograder.lighten import lighten
 from autograder.pages import Page, environment_digest, run_pages, write_all
 from autograder.tests.conftest import HEADER
 from autograder.tests.postgres import missing
+from lmkit.page import piece
 
 LESSON = (
     HEADER
@@ -686,6 +688,21 @@ def test_a_figure_is_written_in_fewer_bytes_and_looks_the_same(tmp_path):
     assert figure.read_text(encoding="utf-8") == (
         '<svg>\n<path id="d" d="M 1.23 2\nL 0 3.5"/><g transform="translate(10 0) scale(0.015625)"/></svg>'
     )
+
+
+def test_the_picture_of_a_piece_becomes_a_file_that_only_a_browser_without_scripts_loads(tmp_path):
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    shown = piece("toy", "A toy", {}, figure, "A line that rises, > 0.")._repr_mimebundle_()["text/html"]
+    page = tmp_path / "02_ngrams" / "lesson.html"
+    page.parent.mkdir()
+    page.write_text(shown, encoding="utf-8")
+    for _ in range(2):
+        lighten(tmp_path)
+        html = page.read_text(encoding="utf-8")
+        (name,) = re.findall(r'alt="A line that rises, &gt; 0\." loading="lazy" src="\.\./_images/([^"]+)"', html)
+        assert (tmp_path / "_images" / name).read_text(encoding="utf-8").startswith("<svg")
+    assert inspect(tmp_path) == []
 
 
 # -------------------------------------------------------------------------------------------------------------- messages
