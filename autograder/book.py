@@ -251,8 +251,8 @@ def _link(text: str, folder: str, present: set[str], missing: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """Keep a number and its % on one line."""
-    return re.sub(r"(?<=[\d`]) %", "\u00a0%", text)
+    """Keep a number and its % on one line, but in headings, of which the anchors are made."""
+    return re.sub(r"^#.*|(?<=[\d`]) %", lambda match: match[0] if match[0].startswith("#") else "\u00a0%", text, flags=re.MULTILINE)
 
 
 def _toc(path: Path, present: set[str]) -> str:
