@@ -34,11 +34,12 @@ LOOK = ROOT / "autograder" / "browser" / "look.js"
 SETTLE = """
 const done = arguments[arguments.length - 1];
 document.querySelectorAll("details").forEach((one) => { one.open = true; });
-document.querySelectorAll("img").forEach((one) => { one.loading = "eager"; });
+const seen = [...document.images].filter((one) => !one.hidden); // a piece hides its picture, which is then never loaded
+seen.forEach((one) => { one.loading = "eager"; });
 (async () => {
   await (window.MathJax?.startup?.promise ?? null);
   await document.fonts.ready;
-  await Promise.all([...document.images].map((one) => one.decode().catch(() => null)));
+  await Promise.all(seen.map((one) => one.decode().catch(() => null)));
   document.head.insertAdjacentHTML("beforeend", "<style>*, ::before, ::after { transition: none !important; }</style>");
   const painted = () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? null;
   for (let i = 0; i < 20 && painted() === null; i++) await new Promise((next) => requestAnimationFrame(() => setTimeout(next, 20)));

@@ -67,7 +67,7 @@ for (const formula of article.querySelectorAll("mjx-container")) {
 }
 
 for (const image of document.images) {
-  if (image.getAttribute("src") && image.complete && image.naturalWidth === 0) problems.push(["image", `the image ${image.src} did not load`]);
+  if (image.getAttribute("src") && !image.hidden && image.complete && image.naturalWidth === 0) problems.push(["image", `the image ${image.src} did not load`]);
 }
 
 for (const text of article.querySelectorAll("svg text")) {
