@@ -93,7 +93,7 @@ def test_next_token_shows_what_generate_draws_from(next_token):
             assert abs(float(before) - 100 * model[i]) < 0.06
             assert abs(float(after or 0) - 100 * remain[i]) < 0.12
             assert (after is None) == (remain[i] == 0)
-        assert rest[0] == (f"{kept - 12} others" if kept > 12 else "others")
+        assert rest[0] == (f"{kept - 12:,} others" if kept > 12 else "others")
         assert abs(float(rest[2] or 0) - 100 * remain[top[12:]].sum()) < 0.2
         assert f"{kept:,} token{'s' if kept > 1 else ''} of 2,048" in state["said"]
         times = drawn(state)

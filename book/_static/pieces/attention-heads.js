@@ -84,18 +84,18 @@ lmPiece("attention-heads", (box, data, { make, choice, slider, live }) => {
     if (buttons.length) show();
   });
   const layers = data.sentences[0].weights;
-  const which = choice("sentence", data.sentences.map(({ text }) => text), (index) => {
+  const which = choice("Sentence", data.sentences.map(({ text }) => text), (index) => {
     sentence = index;
     asked = now().ask;
     fill();
   });
-  const way = choice("show", ["where the token looks: its row", "who looks at the token: its column"], (index) => {
+  const way = choice("Show", ["where the token looks: its row", "who looks at the token: its column"], (index) => {
     column = index === 1;
     show();
   });
   const sliders = [
-    turn("layer", layer, layers.length, (value) => { layer = value; }),
-    turn("head", head, layers[0].length, (value) => { head = value; }),
+    turn("Layer", layer, layers.length, (value) => { layer = value; }),
+    turn("Head", head, layers[0].length, (value) => { head = value; }),
   ];
   box.append(which.element, ...sliders.map(({ element }) => element), way.element, row, state, count);
   sliders.forEach(({ tell }) => tell());

@@ -129,18 +129,18 @@ lmPiece("beam-search", (box, data, { make, svg, choice, slider, button, live }) 
     go(where);
   };
 
-  const back = button("back", () => go(at - 1));
-  const next = button("next step", () => go(at + 1));
-  const start = button("first", () => go(0));
-  const end = button("last", () => go(Infinity));
-  const which = choice("sentence", data.sentences.map(({ english }) => english), (index) => {
+  const back = button("Back", () => go(at - 1));
+  const next = button("Next step", () => go(at + 1));
+  const start = button("First", () => go(0));
+  const end = button("Last", () => go(Infinity));
+  const which = choice("Sentence", data.sentences.map(({ english }) => english), (index) => {
     sentence = index;
     hint.textContent = data.sentences[index].hint;
     restart(0);
   });
   const hint = live("p");
   hint.textContent = data.sentences[sentence].hint;
-  const wide = slider("width", { min: 1, max: data.widest, step: 1, value: width }, (value) => {
+  const wide = slider("Width", { min: 1, max: data.widest, step: 1, value: width }, (value) => {
     const ended = at > 0 && at === rounds.length - 1;
     width = value;
     restart(ended ? Infinity : at);
