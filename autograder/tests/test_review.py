@@ -164,8 +164,8 @@ def check_keyboard(browser: Any, piece: Any, name: str) -> None:
         browser.switch_to.active_element.send_keys(Keys.TAB)
         assert browser.switch_to.active_element == control, f"{name}: Tab does not reach {control.get_attribute('outerHTML')[:80]}"
     idle = controls
-    for _ in range(3):  # a button may wait for another control, such as Back for Next
-        changed = [control for control in controls if changes(browser, piece, control)]
+    for order in (controls, controls[::-1], controls):  # a button may wait for another control, such as Back for Next
+        changed = [control for control in order if changes(browser, piece, control)]
         idle = [control for control in idle if control not in changed]
         if not idle:
             return
