@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -58,7 +59,8 @@ def start(chapter: Chapter, *options: str, **environment: str) -> subprocess.Pop
     known = os.environ | {"TMPDIR": str(scratch), "NO_COLOR": "1", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": ""} | environment
     command = [sys.executable, "-m", "autograder", "grade", chapter.name, *options]
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=chapter.root, env=known, start_new_session=True, **output)
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell starts behind itself ignores Ctrl-C, and so would this
+    return subprocess.Popen(command, cwd=chapter.root, env=known, start_new_session=True, preexec_fn=hears, **output)
 
 
 def run(chapter: Chapter, *options: str, **environment: str) -> tuple[int, str, str]:
