@@ -159,10 +159,14 @@ def check_keyboard(browser: Any, piece: Any, name: str) -> None:
 
     controls = [one for one in piece.find_elements("css selector", CONTROLS) if one.is_displayed() and one.is_enabled()]
     assert controls, f"{name} has no control"
-    browser.execute_script("arguments[0].focus()", controls[0])
-    for control in controls[1:]:
+    stops = [control for control in controls if control.get_attribute("tabindex") != "-1"]
+    browser.execute_script("arguments[0].focus()", stops[0])
+    for control in stops[1:]:
         browser.switch_to.active_element.send_keys(Keys.TAB)
         assert browser.switch_to.active_element == control, f"{name}: Tab does not reach {control.get_attribute('outerHTML')[:80]}"
+    reached = [one for stop in stops for one in by_arrow(browser, stop)]
+    lost = [control.get_attribute("outerHTML")[:80] for control in controls if control not in stops and control not in reached]
+    assert not lost, f"{name}: Tab does not reach {lost[0]}, nor do the arrow keys"
     idle = controls
     for order in (controls, controls[::-1], controls):  # a button may wait for another control, such as Back for Next
         changed = [control for control in order if changes(browser, piece, control)]
@@ -170,6 +174,19 @@ def check_keyboard(browser: Any, piece: Any, name: str) -> None:
         if not idle:
             return
     assert idle == [], f"{name}: these controls change nothing: {[control.get_attribute('outerHTML')[:80] for control in idle]}"
+
+
+def by_arrow(browser: Any, stop: Any) -> list[Any]:
+    """What the arrows reach from a button, in a row of buttons of which Tab reaches one."""
+    from selenium.webdriver.common.keys import Keys
+
+    row = browser.execute_script("return [...arguments[0].parentElement.querySelectorAll(':scope > [tabindex=\"-1\"]')]", stop)
+    reached = []
+    browser.execute_script("arguments[0].focus()", stop)
+    for key in (*[Keys.ARROW_LEFT] * len(row), *[Keys.ARROW_RIGHT] * len(row)):
+        browser.switch_to.active_element.send_keys(key)
+        reached.append(browser.switch_to.active_element)
+    return reached
 
 
 def changes(browser: Any, piece: Any, control: Any) -> bool:
