@@ -58,10 +58,13 @@ class Nursery:
         return self._process.poll() is None
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()  # it ends all that came from it, then itself
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
-        self._process.stdin.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -126,7 +129,10 @@ def main(address: str, modules: list[str]) -> None:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
     shutil.rmtree(Path(address).parent, ignore_errors=True)
-    os._exit(0)  # the judges end with it
+    from autograder.sandbox import end_descendants
+
+    end_descendants()
+    os._exit(0)
 
 
 def _end_with_nursery(nursery: int) -> None:

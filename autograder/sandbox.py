@@ -112,20 +112,21 @@ class Room:
     def __init__(self, limits: Limits, number: int = 0, hide: tuple[str, ...] = ()):
         self._limits, self._pidfd, self.first = limits, -1, 0  # first: the number of the room's first process
         self.uid = _FIRST_UID + number if os.getuid() == 0 else None
-        status, told = os.pipe()
+        status = os.memfd_create("status")  # no pipe: bubblewrap would end at one that nobody reads, and leave its child waiting for ever
         self._process = subprocess.Popen(
-            self._command(told, hide), pass_fds=[told], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}
+            self._command(status, hide), pass_fds=[status], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}
         )
-        os.close(told)
+        ready = self._process.stdout.readline() == b"ready\n"
         with open(status, encoding="utf-8") as told, contextlib.suppress(ValueError, KeyError):
+            told.seek(0)
             self.first = json.loads(told.readline() or "{}")["child-pid"]
-        if not self.first or self._process.stdout.readline() != b"ready\n":
+        if not self.first or not ready:
             self._process.kill()
             said = self._process.communicate()[1].decode(errors="replace").strip()
             raise RoomError(said.splitlines()[-1] if said else "it said nothing")
         self._pidfd = os.pidfd_open(self.first)
 
-    def _command(self, told: int, hide: tuple[str, ...]) -> list[str]:
+    def _command(self, status: int, hide: tuple[str, ...]) -> list[str]:
         alone = [f"--unshare-{name}" for name in ("ipc", "pid", "net", "uts", "cgroup-try")]
         user = [] if os.getuid() == 0 else ["--unshare-user", "--uid", "65534", "--gid", "65534"]
         small = ["--size", str(self._limits.disk), "--perms", "1777", "--tmpfs"]
@@ -133,7 +134,7 @@ class Room:
             *(shutil.which("bwrap") or "bwrap", *alone, *user, "--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"),
             *("--proc", "/proc", "--dev", "/dev", "--dev-bind", "/dev/null", "/dev/zero", *small, "/tmp", *small, "/dev/shm"),
             *readable(hide),
-            *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--json-status-fd", str(told)),
+            *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--json-status-fd", str(status)),
             *("/bin/sh", "-c", "echo ready; exec /bin/cat > /dev/null"),  # until our end of its pipe closes, also where we were killed
         ]
 
@@ -245,18 +246,36 @@ def _refuse_calls() -> None:
 
 def memory_of(roots: list[int]) -> dict[int, int]:
     """Process number -> bytes of memory of its own, for these processes and all that came from them."""
+    found = {}
+    for pid in family(roots):
+        with contextlib.suppress(OSError, ValueError):  # it ended meanwhile
+            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+            found[pid] = 1024 * sum(int(size) for size in re.findall(r"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB", status, re.MULTILINE))
+    return found
+
+
+def family(roots: list[int]) -> list[int]:
+    """The numbers of these processes and of all that came from them, those in rooms too."""
     found, waiting = {}, list(roots)
     while waiting:
         pid = waiting.pop()
         if pid in found:
             continue
-        try:
-            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-            found[pid] = 1024 * sum(int(size) for size in re.findall(r"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB", status, re.MULTILINE))
-            tasks = os.listdir(f"/proc/{pid}/task")
-        except (OSError, ValueError):
-            continue  # it ended meanwhile
-        for task in tasks:
-            with contextlib.suppress(OSError, ValueError):
+        found[pid] = True
+        with contextlib.suppress(OSError, ValueError):  # it ended meanwhile
+            for task in os.listdir(f"/proc/{pid}/task"):
                 waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
-    return found
+    return list(found)
+
+
+def end_descendants() -> None:
+    """End all processes that came from this one: stopped first, so that none of them starts another meanwhile."""
+    stopped: set[int] = set()
+    while found := {*family([os.getpid()])} - stopped - {os.getpid()}:
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGSTOP)
+        stopped |= found
+    for pid in stopped:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)

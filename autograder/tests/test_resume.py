@@ -102,7 +102,12 @@ def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> object:
 
 def of_the_run(chapter: Chapter) -> list[psutil.Process]:
     """The processes of this machine that belong to a run in the toy repository."""
-    mark, found = str(chapter.root.parent), []
+    return living(str(chapter.root.parent))
+
+
+def living(mark: str) -> list[psutil.Process]:
+    """The processes of this machine whose command or folder has this in it."""
+    found = []
     for process in psutil.process_iter():
         try:
             if process.status() != psutil.STATUS_ZOMBIE and (mark in " ".join(process.cmdline()) or process.cwd().startswith(mark)):
@@ -115,7 +120,10 @@ def of_the_run(chapter: Chapter) -> list[psutil.Process]:
 @pytest.fixture(autouse=True)
 def no_process_stays(released) -> Iterator[None]:  # noqa: F811
     yield
-    wait_for(lambda: not of_the_run(released), 60)
+    end = time.monotonic() + 60
+    while left := of_the_run(released):
+        assert time.monotonic() < end, [process.as_dict(["pid", "ppid", "status", "cmdline"]) for process in left]
+        time.sleep(0.05)
 
 
 MOMENTS = [*(("start", moment) for moment in (0.5, 2.0, 3.5)), *(("first verdict", moment / 10) for moment in range(7))]
@@ -286,6 +294,48 @@ def test_a_full_disk_is_named_and_nothing_is_lost(repository, small_disk, free):
     assert len(read_grades(small_disk, repository.name)) == 4
     assert done < 4
     assert not list(small_disk.rglob(".*.new.ipynb"))
+
+
+FORSAKEN = """
+import os, subprocess
+from autograder import sandbox
+from autograder.verdict import Limits
+start = subprocess.Popen
+def started(*given, **named):
+    start(*given, **named)
+    os._exit(0)
+subprocess.Popen = started
+sandbox.Room(Limits())
+"""
+
+
+def test_a_room_ends_with_who_made_it_also_where_that_was_at_once(tmp_path):
+    """Bubblewrap ends at a status pipe that nobody reads, and its child then waits for ever to be told that it may begin."""
+    known = os.environ | {"PYTHONPATH": str(ROOT)}
+    for _ in range(5):
+        subprocess.run([sys.executable, "-c", FORSAKEN], cwd=tmp_path, env=known, check=True)
+    wait_for(lambda: not living(str(tmp_path)), 15)
+
+
+FAMILY = """
+import subprocess, sys, time
+from autograder.sandbox import end_descendants
+mark, again = sys.argv[1], "import subprocess, sys, time; subprocess.Popen([sys.executable, *sys.argv[1:]]); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", again, "-c", again, "-c", "import time; time.sleep(600)", mark])
+subprocess.Popen(["/bin/sh", "-c", f"trap '' TERM; while true; do sleep 0.01; done; {mark}"])
+time.sleep(1)
+print("started", flush=True)
+end_descendants()
+time.sleep(600)
+"""
+
+
+def test_a_nursery_ends_all_that_came_from_it_before_itself(tmp_path):
+    mark = tmp_path.name
+    with subprocess.Popen([sys.executable, "-c", FAMILY, mark], stdout=subprocess.PIPE, cwd=ROOT) as running:
+        running.stdout.readline()
+        wait_for(lambda: [process.pid for process in living(mark)] == [running.pid], 15)
+        running.kill()
 
 
 OWNER = """
