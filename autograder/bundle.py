@@ -72,15 +72,18 @@ def student_folder(target: Path, root: Path = ROOT) -> Path:
     missing = [chapter.name for chapter in chapters(root) if not chapter.release.exists()]
     if missing:
         raise CourseError(f"the release notebook of {missing[0]} is missing; make it with: python -m autograder assemble")
-    target.mkdir(parents=True, exist_ok=True)
-    for name in ("LICENSE", "constraints.txt"):
-        write_whole(target / name, (root / name).read_bytes())
-    for chapter in chapters(root):
-        write_whole(target / chapter.name / chapter.release.name, chapter.release.read_bytes())
-    _refuse_secrets(target, root)  # before the wheel, which takes long to search and holds chapters/lmkit alone, which is public
-    wheel = build_wheel(target, root)
-    for name, text in _texts(Project(root), wheel.name).items():
-        write_whole(target / name, text)
+    with tempfile.TemporaryDirectory() as scratch:  # what cannot be finished leaves no half-filled folder
+        made = Path(scratch) / "folder"
+        made.mkdir()
+        for name in ("LICENSE", "constraints.txt"):
+            write_whole(made / name, (root / name).read_bytes())
+        for chapter in chapters(root):
+            write_whole(made / chapter.name / chapter.release.name, chapter.release.read_bytes())
+        _refuse_secrets(made, root)  # before the wheel, which takes long to search and holds chapters/lmkit alone, which is public
+        wheel = build_wheel(made, root)
+        for name, text in _texts(Project(root), wheel.name).items():
+            write_whole(made / name, text)
+        shutil.copytree(made, target, dirs_exist_ok=True)
     return target
 
 

@@ -167,7 +167,10 @@ def asked(browser) -> set[str]:
     [
         ("*so* `a < b` and $a < b$", "<p><em>so</em> <code>a &lt; b</code> and $a &lt; b$</p>"),
         ("<b onclick=x>bold</b>", "<p>&lt;b onclick=x&gt;bold&lt;/b&gt;</p>"),
-        ("[link](javascript:x) [page](https://example.org)", '<p><a href="#harmful-link">link</a> <a href="https://example.org">page</a></p>'),
+        (
+            "[link](javascript:x) [page](https://example.org)",
+            '<p><a href="#harmful-link">link</a> <a href="https://example.org">page</a></p>',
+        ),
         ("![beacon](https://example.org/x.png)", '<p><img alt="beacon"></p>'),
         ("```mermaid\n<iframe src=x>\n```", '<div class="jp-Mermaid"><pre class="mermaid">&lt;iframe src=x&gt;\n</pre></div>'),
         ("![lost](attachment:lost.png) <script>", "<pre>![lost](attachment:lost.png) &lt;script&gt;</pre>"),

@@ -34,7 +34,11 @@ def test_the_toy_chapter_is_proven(toy):
 
 PROOF_FINDS = {
     "a wrong variant that passes": (
-        "variants", '"2 * number": "3 * number"', '"2 * number": "number * 2"', "is wrong, but passes every check"),
+        "variants",
+        '"2 * number": "3 * number"',
+        '"2 * number": "number * 2"',
+        "is wrong, but passes every check",
+    ),
     "a wrong variant that fails elsewhere": ("variants", 'fails="check_steps"', 'fails="check_counts"', "fails first at check_steps"),
     "a message that does not name the mistake": ("variants", 'says="empty list"', 'says="no list"', "does not say 'no list'"),
     "a right variant that fails": ("variants", "list(2 * np", "list(3 * np", "is right, but fails check_two"),

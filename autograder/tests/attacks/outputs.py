@@ -47,7 +47,7 @@ def forged_times(desk: Desk) -> None:
         cell.metadata["execution"] = {"iopub.status.idle": "2001-01-01T00:00:00Z"}
         cell.metadata["score"] = 100
         if cell.cell_type == "code":
-            cell.execution_count = 10 ** 12
+            cell.execution_count = 10**12
 
 
 @attack(page_hides=SCRIPT)
