@@ -38,7 +38,7 @@ def _array(what, got, shape, letters=""):
         raise AssertionError(f"{what}: expected {expected}, got {shown(got)}") from None
     assert got is not None, f"{what}: expected {expected}, got {shown(got)}"
     assert values.shape == shape, f"{what}: expected {expected}, got the shape {values.shape}"
-    return torch.from_numpy(values)
+    return torch.from_numpy(values.copy())  # a view such as scores[:, ::-1] has strides that torch does not take
 
 
 def _whole(what, got, shape, letters=""):
@@ -64,6 +64,19 @@ def _assert_unchanged(what, **given):
         assert same, f"{what}: {name}, which was given, is changed: work on a copy"
 
 
+_CUT = "is there a .detach(), a torch.tensor(…) or a no_grad on the way?"
+
+
+def _by_input(what, function, *inputs, upstream=None):
+    """Gradients of what an answer returns, by its inputs. Else AssertionError."""
+    try:
+        return gradients(function, *inputs, upstream=upstream)[1]
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+        raise AssertionError(f"{what}: the result has no gradient at all: {_CUT}") from None
+
+
 # 11.1 Mean pooling
 
 _STATES = torch.tensor([[[1.0, 0.0], [2.0, 3.0], [9.0, 9.0]], [[0.0, -2.0], [8.0, 1.0], [4.0, 4.0]]], dtype=torch.float64)
@@ -80,7 +93,7 @@ def _pooling_slips(states, mask):
         ((states * real).sum(1), "this is the sum; divide by the number of real tokens"),
         (states[:, 0], "this is the first token's vector"),
         (units.sum(1) / real.sum(1), "take the mean of the vectors as they are, and divide by the length of the mean"),
-        ((states * real).amax(1), "this is the maximum of each number over the tokens"),
+        ((states * real).amax(1), "this is each number's maximum over the tokens, or [CLS] is left out; take the mean of all real tokens"),
     )
 
 
@@ -161,10 +174,9 @@ def check_pooling_edges(mean_pooling):
         what = f"a text of one token with a short vector, normalise={normalise}"
         assert_close(what, got[2], want, tolerance=1e-5 if normalise else 1e-9)
     for normalise in (False, True):
-        found = gradients(mean_pooling, states, mask, normalise, upstream=_drawn((3, 4), 31))[1][0]
         what = f"the gradient of states, normalise={normalise}"
-        told = "is there a .detach(), a torch.tensor(…) or a no_grad on the way?"
-        assert found is not None, f"{what}, is missing: {told}"
+        found = _by_input(what, mean_pooling, states, mask, normalise, upstream=_drawn((3, 4), 31))[0]
+        assert found is not None, f"{what}, is missing: {_CUT}"
         for text, about in enumerate(("a text without a real token", "two tokens whose vectors add up to 0", "a text of one token")):
             advice = "torch.where and nan_to_num do not mend the gradient; take care of 0 before you divide or take a root"
             assert found[text].isfinite().all(), f"{what}, of {about} holds nan or inf: {advice}"
@@ -176,8 +188,8 @@ def check_gradients_of_pooling(mean_pooling):
     states, mask, upstream = _drawn((2, 4, 3), 40), torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]]), _drawn((2, 3), 41)
     for normalise, library in ((False, _library_pooling), (True, _library_unit)):
         what = f"two texts of four places, normalise={normalise}: the gradient of states"
-        got = gradients(mean_pooling, states, mask, normalise, upstream=upstream)[1][0]
-        assert got is not None, f"{what} is missing: is there a .detach(), a torch.tensor(…) or a no_grad on the way?"
+        got = _by_input(what, mean_pooling, states, mask, normalise, upstream=upstream)[0]
+        assert got is not None, f"{what} is missing: {_CUT}"
         assert_close(what, got, gradients(library, states, mask, upstream=upstream)[1][0])
 
 
@@ -512,10 +524,11 @@ def _of_counts(documents, labels, K, classes=None):
 
 @hidden(points=0.75)
 def check_weights_of_paragraphs(class_tf_idf):
-    """Paragraphs of the corpus in four classes, one of them empty; labels in any order, as an array as well; nothing is changed"""
+    """Paragraphs of the corpus in five classes, two of them empty; labels in any order, as an array as well; nothing is changed"""
     documents = [in_words(text) for text in corpus.texts("validation")[:40]]
     labels = [(3 * i + i // 7) % 3 for i in range(40)]
-    for K, given in ((4, list(labels)), (3, np.array(labels)), (1, [0] * 40)):
+    with_gaps = [(0, 2, 3)[label] for label in labels]  # classes 1 and 4 are empty
+    for K, given in ((5, with_gaps), (3, np.array(labels)), (1, [0] * 40)):
         words, want = _of_counts(documents, given, K)
         handed = [list(document) for document in documents]
         what, kept = f"40 paragraphs, K = {K}, labels as {'an array' if isinstance(given, np.ndarray) else 'a list'}", list(given)
@@ -524,8 +537,10 @@ def check_weights_of_paragraphs(class_tf_idf):
             c, t = torch.nonzero(~torch.isclose(got, want))[0].tolist()
             told = f"{what}: {words[t]!r} has the weight {got[c, t]:.4f} in class {c}, expected {want[c, t]:.4f}"
             advice = "is A the number of all occurrences divided by K, and does each document count in the class of its label?"
-            if K == 4 and alike(got, _of_counts(documents, given, K, 3)[1]):
-                advice = "A is an average over all K classes, the empty one as well"
+            if K == 5 and alike(got, _of_counts(documents, given, K, 3)[1]):
+                advice = "A is an average over all K classes, the empty ones as well"
+            elif K == 5 and alike(got[:3], want[[0, 2, 3]]):
+                advice = "row c belongs to class c; a class without documents keeps its row, of zeros"
             raise AssertionError(f"{told}: {advice}")
         _assert_unchanged(what, documents=(handed, documents), labels=(list(given), kept))
 
@@ -548,6 +563,8 @@ def _topics(what, got, K):
     assert len(got) == K, f"{what}: expected {K} lists of words, got {len(got)}"
     for row in got:
         assert isinstance(row, list | tuple | np.ndarray), f"{what}: expected a list of words for each class, and one is {shown(row)}"
+        odd = [word for word in row if not isinstance(word, str)]
+        assert not odd, f"{what}: expected words, and a list holds {shown(odd[0])}"
     return [[str(word) for word in row] for row in got]
 
 
@@ -556,7 +573,7 @@ def check_topics_by_hand(topic_words):
     """The worked example: two classes, equal weights, weights of 0"""
     words, weights = ["sun", "sea", "cat", "dog"], np.array([[1.0, 2.0, 2.0, 0.0], [0.0, 0.5, 0.0, 0.0]])
     cases = (
-        (1, [["sea"], ["sea"]], "of equal weights the word that stands first in `words` comes first"),
+        (1, [["sea"], ["sea"]], "the greatest weight comes first, and of equal weights the word that stands first in `words` comes first"),
         (2, [["sea", "cat"], ["sea"]], "equal weights in the order of `words`; only weights above 0 count"),
         (3, [["sea", "cat", "sun"], ["sea"]], "the greatest weight comes first; only weights above 0 count"),
         (9, [["sea", "cat", "sun"], ["sea"]], "a list may be shorter than k: only weights above 0 count"),
@@ -693,19 +710,19 @@ def check_gradients_of_loss(info_nce):
     """Gradients of both sides: what sentence-transformers' loss has; with groups as well"""
     queries, documents = _drawn((5, 4), 140), 2 * _drawn((5, 4), 141)
     for both in (False, True):
-        mine = gradients(info_nce, queries, documents, 0.2, both)[1]
-        _assert_sides(f"five random pairs, both={both}", mine, gradients(_of_library, queries, documents, 0.2, both)[1])
+        what = f"five random pairs, both={both}"
+        mine = _by_input(what, info_nce, queries, documents, 0.2, both)
+        _assert_sides(what, mine, gradients(_of_library, queries, documents, 0.2, both)[1])
     groups = torch.tensor([0, 1, 0, 1, 2])
     for both in (False, True):
-        mine = gradients(info_nce, queries, documents, 0.2, both, groups)[1]
-        want = gradients(_without_own_group, queries, documents, 0.2, both, groups)[1]
-        _assert_sides(f"five random pairs in groups, both={both}", mine, want)
+        what = f"five random pairs in groups, both={both}"
+        mine = _by_input(what, info_nce, queries, documents, 0.2, both, groups)
+        _assert_sides(what, mine, gradients(_without_own_group, queries, documents, 0.2, both, groups)[1])
 
 
 def _assert_sides(what, got, want):
     for name, one, other in zip(("queries", "documents"), got, want, strict=False):
-        lost = "is there a .detach(), a torch.tensor(…) or a no_grad on the way?"
-        assert one is not None, f"{what}: the gradient of {name} is missing: {lost}"
+        assert one is not None, f"{what}: the gradient of {name} is missing: {_CUT}"
         assert one.isfinite().all(), f"{what}: the gradient of {name} holds nan or inf"
         assert_close(f"{what}: the gradient of {name}", one, other)
 
@@ -764,7 +781,7 @@ def check_small_search(Search):
     slips = (
         ([2, 1, 3, 0], "this is the order of the dot products; divide by both lengths"),
         ([1, 3, 2, 0], "every occurrence of a word counts in the mean: document 1 has *sleeps* three times"),
-        ([3, 1, 0, 2], "take the words with lmkit.words.in_words, which knows that *sea.* is *sea*"),
+        ([3, 1, 0, 2], "take the words with lmkit.words.in_words, which knows that *sea.* is *sea*, and the cosine, not a distance"),
         ([0, 2, 1, 3], "the most similar comes first; a text without known words has the similarity 0"),
     )
     _assert_order(what, ask(what, model.word_vectors, ["The cat", "xyz"], 4), [[3, 1, 2, 0], [0, 1, 2, 3]], slips)

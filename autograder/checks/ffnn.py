@@ -51,6 +51,8 @@ def _assert_windows(paragraphs, n, end, got, rows):
 def _hint_on_windows(have, want, later, later_rows, end):
     """The usual mistake behind a wrong window. later: the windows behind it; later_rows: what these should be."""
     starts, shall_start = (all(token == end for token in history) for history in (have[0], want[0]))
+    if have[0] != want[0] and [history for history, _ in later[:1]] == [have[0]]:
+        return ": the window behind it has the same history; each needs a list of its own, not one list that goes on changing"
     if have[0] != want[0] and have[0] == want[0][::-1]:
         return ": the oldest token stands first in a history"
     if want in later[:1] and have[1] == end:
@@ -138,6 +140,8 @@ def check_three_logits(log_softmax):
         ([-0.9163, -0.2231, 0.6931], "this divides by something else than the sum of all three exponentials, 8"),
         ([-1.6094, -0.9163, 0.0], "the largest is subtracted; the logarithm of the sum of the exponentials is still to be"),
         ([-2.3026, -1.6094, -0.6931], "the sum is of the logits; take their exponentials first"),
+        ([-8.0, -7.3069, -6.3906], "this subtracts the sum of the exponentials; subtract its logarithm"),
+        ([-3.2094, -2.5163, -1.6], "this subtracts the sum of the exponentials; subtract its logarithm"),
     )
     for shift in (0.0, 3.0, -40.0):
         logits = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64).log() + shift
@@ -267,7 +271,7 @@ def _assert_spread(what, values, want, advice, advices=()):
 
 @hidden(points=0.5)
 def check_spreads(initialise):
-    """The standard deviations of E, x W and U; means of zero"""
+    """The standard deviations of E, x W and U; means of zero, a normal distribution"""
     for V, n, C, M in _SIZES:
         params, width = _drawn(initialise, V, n, C, M), (n - 1) * C
         what = f"V = {V}, n = {n}, C = {C}, M = {M}: the numbers of"
@@ -289,6 +293,10 @@ def check_spreads(initialise):
         )
         advice = f"where every number of h is 1 or -1, a logit, a sum of {M}, has 0.1"
         _assert_spread(f"{what} U", params["U"], 0.1 / math.sqrt(M), advice, advices)
+        for name in ("E", "W", "U"):
+            outside = (params[name].abs() > 2 * params[name].std()).double().mean().item()
+            told = f"{what} {name} are not normal: {outside:.1%} lie beyond two standard deviations, expected 4.6 %"
+            assert 0.02 < outside < 0.08, f"{told}: torch.randn, not torch.rand"
 
 
 @hidden(points=0.5)
@@ -410,6 +418,12 @@ def check_places_of_tokens(forward):
                 assert change > 1e-9, f"{what}: the logits do not change, expected a change: place {place} has rows of its own"
 
 
+def _assert_no_names_added(given, params):
+    """The dictionary that was given holds no other names than before."""
+    more = [name for name in given if name not in params]
+    assert not more, f"the dictionary of parameters that was given holds {more[0]!r}, too, after the call: keep it in a variable"
+
+
 @hidden(points=0.5)
 def check_nothing_changed_forward(forward):
     """Parameters and histories stay as they are, and a second call gives the same"""
@@ -419,6 +433,7 @@ def check_nothing_changed_forward(forward):
     second = tensor("the logits", forward(given, same), (5, 9), "(B, V)")
     for name, one in params.items():
         assert torch.equal(given[name], one), f"the parameter {name} is changed: write `x = x + …`, which makes a new tensor, not `x += …`"
+    _assert_no_names_added(given, params)
     assert torch.equal(same, histories), "the histories are changed: leave them as they are"
     assert_close("the same histories a second time: the logits", second, first)
 
@@ -624,6 +639,7 @@ def check_nothing_changed_or_kept(loss_and_gradients):
     first = {name: one.clone() for name, one in first.items()}
     for name, one in params.items():
         assert torch.equal(given[name], one), f"the parameter {name} is changed; a gradient is returned, the step belongs to `train`"
+    _assert_no_names_added(given, params)
     assert torch.equal(batch[0], histories), "the histories are changed: leave them as they are"
     assert torch.equal(batch[1], targets), "the targets are changed: leave them as they are"
     _, second = _gradients(loss_and_gradients, "a second call", given, *batch)

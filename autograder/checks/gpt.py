@@ -143,6 +143,8 @@ def _block_slips(state, C, H, x):
 
     scaled = torch.ones(3 * C, dtype=torch.float64)
     scaled[:C] = (C // H) ** 0.5
+    flat = torch.ones(3 * C, dtype=torch.float64)
+    flat[:C] = H**-0.5
     others = (
         ({}, {"activation": "gelu"}, "this is the exact GELU; GPT-2 has the approximation with tanh"),
         ({}, {"activation": "relu"}, "this is ReLU; GPT-2 has GELU, approximated with tanh"),
@@ -152,12 +154,19 @@ def _block_slips(state, C, H, x):
         (rows([*k, *q, *v]), {}, "the 3C numbers of qkv are queries, keys, values, in this order"),
         (rows([*v, *k, *q]), {}, "the 3C numbers of qkv are queries, keys, values, in this order"),
         (rows([*k, *v, *q]), {}, "the 3C numbers of qkv are queries, keys, values, in this order"),
+        (rows([*q, *v, *k]), {}, "the 3C numbers of qkv are queries, keys, values, in this order"),
+        (rows(torch.arange(3 * C).view(H, 3, C // H).transpose(0, 1).flatten()), {},
+         "all queries stand first in qkv, then all keys, then all values: cut it in three, then each into heads"),
         ({"qkv.weight": state["qkv.weight"] * scaled[:, None], "qkv.bias": state["qkv.bias"] * scaled}, {},
          "the scores are not divided by the root of D"),
+        ({"qkv.weight": state["qkv.weight"] * flat[:, None], "qkv.bias": state["qkv.bias"] * flat}, {},
+         "the scores are divided by the root of C; it is that of D = C / H, the width of one head"),
         (rows(torch.cat([across, across + C, across + 2 * C])) | {"out.weight": state["out.weight"][:, across]}, {},
          f"head 0 takes the first D = {C // H} numbers, not every H-th one"),
         ({name: state[f"norm{3 - int(name[4])}{name[5:]}"] for name in state if name.startswith("norm")}, {},
          "norm1 stands before the attention, norm2 before the feed-forward layer"),
+        ({name: state[name.replace("norm2", "norm1")] for name in state if name.startswith("norm2")}, {},
+         "norm1 stands before both parts; the feed-forward layer reads norm2"),
     )  # fmt: skip
     with torch.no_grad():
         return [
@@ -428,36 +437,43 @@ def _library_count(V, T, C, layers):
         return GPT2LMHeadModel(GPT2Config(**_gpt2_sizes(V, T, C, layers, 1))).num_parameters()
 
 
-def _assert_count(what, got, want, V, T, C, layers):
-    """One number. Usual mistakes are told by how far it is off."""
-    slips = {
-        want + V * C: "the table of tokens counts once: it serves at both ends",
-        want - 2 * C: "the last norm is missing",
-        want - T * C: "the positions are missing",
-        want - layers * 9 * C - 2 * C: "weights have biases, too, and norms two vectors",
-        want - layers * 9 * C: "the biases of the four linear layers are missing",
-        want - layers * 4 * C: "each block has two norms of two vectors each",
-        want - layers * 4 * C - 2 * C: "the norms are missing: two in each block and one at the end, of two vectors each",
-        want + V: "the logits have no bias",
-    }
-    whole_number(what, got, want, list(slips.items()))
+def _count_slips(want, V, T, C, layers):
+    """What usual mistakes give in place of `want`, and what to say of each."""
+    return [
+        (want + V * C, "the table of tokens counts once: it serves at both ends"),
+        (want - 2 * C, "the last norm is missing"),
+        (want - T * C, "the positions are missing"),
+        (want - layers * 13 * C - 2 * C, "these are the matrices alone; biases and norms count, too"),
+        (want - layers * 11 * C - C, "weights have biases, too, and norms two vectors"),
+        (want - layers * 9 * C, "the biases of the four linear layers are missing"),
+        (want - layers * 4 * C, "each block has two norms of two vectors each"),
+        (want - layers * 4 * C - 2 * C, "the norms are missing: two in each block and one at the end, of two vectors each"),
+        (want - layers * 2 * C - C, "a norm has two vectors, its weight and its bias"),
+        (want - layers * 2 * C, "the bias of qkv has 3 C numbers"),
+        (want + V, "the logits have no bias"),
+    ]
 
 
 @visible(points=0.5)
 def check_count_by_hand(count_parameters):
     """The worked example, and the smallest of the four published GPT-2"""
-    _assert_count("count_parameters(5, 3, 2, 1)", count_parameters(5, 3, 2, 1), 94, 5, 3, 2, 1)
-    sizes = 50257, 1024, 768, 12
-    _assert_count(f"count_parameters{sizes}", count_parameters(*sizes), 124_439_808, *sizes)
+    by_hand, published, want = (5, 3, 2, 1), (50257, 1024, 768, 12), 124_439_808
+    got, of_published = count_parameters(*by_hand), count_parameters(*published)
+    slips = _count_slips(want, *published)
+    # by hand several mistakes give the same number: both must be off by the same one
+    both = [small for small, (large, _) in zip(_count_slips(94, *by_hand), slips, strict=True) if of_published == large]
+    whole_number(f"count_parameters{by_hand}", got, 94, both)
+    whole_number(f"count_parameters{published}", of_published, want, slips)
 
 
 @hidden(points=0.5)
 def check_count_of_library(count_parameters):
     """The other three published sizes, and one that fills no computer: the library's number, or the one by hand"""
     for sizes in ((50257, 1024, 1024, 24), (50257, 1024, 1280, 36), (50257, 1024, 1600, 48), (7, 4, 3, 0), (100, 1, 1, 5)):
-        _assert_count(f"count_parameters{sizes}", count_parameters(*sizes), _library_count(*sizes), *sizes)
-    sizes = 50257, 2048, 12288, 96
-    _assert_count(f"count_parameters{sizes}", count_parameters(*sizes), 174_604_259_328, *sizes)
+        want = _library_count(*sizes)
+        whole_number(f"count_parameters{sizes}", count_parameters(*sizes), want, _count_slips(want, *sizes))
+    sizes, want = (50257, 2048, 12288, 96), 174_604_259_328
+    whole_number(f"count_parameters{sizes}", count_parameters(*sizes), want, _count_slips(want, *sizes))
 
 
 # 9.3 Published weights
@@ -593,7 +609,8 @@ def _filtered(what, got, given):
     """What a filter returned: a tensor of the shape and the type of the logits that it was given, without nan."""
     got = tensor(what, got, tuple(given.shape), "(B, V)")
     assert got.dtype == given.dtype, f"{what}: the result has the type {got.dtype}, expected that of the logits, {given.dtype}"
-    assert not got.isnan().any(), f"{what}: the result holds nan; a -inf that is given is a logit like others"
+    advice = "a -inf that is given is a logit like others" if given.isinf().any() else "0 · inf, 0 / 0 and inf - inf give it"
+    assert not got.isnan().any(), f"{what}: the result holds nan; {advice}"
     return got
 
 
@@ -641,6 +658,7 @@ def check_temperature_by_hand(apply_temperature):
         slips = (
             (logits * temperature, "divide by the temperature, do not multiply"),
             (half.softmax(-1), "these are probabilities; return logits"),
+            (half.log_softmax(-1), "these are log-probabilities; return the logits, divided and no more"),
             (logits.softmax(-1) / temperature, "divide the logits, before any softmax"),
             (logits.softmax(-1) ** (1 / temperature), "divide the logits, before any softmax"),
         )
@@ -718,7 +736,9 @@ def check_token_order(top_p_filter):
     logits = torch.cat([_of(0.05, 0.5, 0.15, 0.3), _of(0.3, 0.05, 0.5, 0.15)])
     got = _filtered("two rows with p = 0.6", top_p_filter(logits.clone(), 0.6), logits)
     for row, (rows, want) in enumerate((("0.05, 0.5, 0.15, 0.3", [1, 3]), ("0.3, 0.05, 0.5, 0.15", [0, 2]))):
-        advice = "bring the mask back into token order before you apply it"
+        advice = "the token whose probability carries the sum past p stays, and none behind it"
+        if len(_kept(got[row])) == len(want):
+            advice = "bring the mask back into token order before you apply it"
         _assert_kept(f"probabilities {rows} with p = 0.6 (row {row} of two)", got[row : row + 1], logits[row : row + 1], want, advice)
 
 
@@ -765,6 +785,7 @@ def check_penalty_by_hand(repetition_penalty):
         ([[0.5, -4, 0, 3]], "token 0 occurs twice, and is changed once only"),
         ([[0.5, -8, 0, 3]], "token 0 occurs twice, and is changed once only"),
         ([[4, -4, 0, 3]], "2 · 2 = 4 makes token 0 likelier: divide a positive logit by the penalty"),
+        ([[4, -1, 0, 3]], "both make their token likelier: divide a positive logit by the penalty, and multiply a negative one"),
         ([[0, -4, -2, 3]], "divide and multiply, do not subtract"),
         ([[1, -4, 0, 1.5]], "token 3 has not occurred: it stays as it is"),
     )
@@ -860,8 +881,8 @@ def check_filters_in_their_order(generate):
 
     prompt, what = [3, 5], "prompt [3, 5], where the greatest logit is always that of 4, longest = 2"
     got = _new_ids(what, generate(_Script(prompt, [4] * 6), prompt, 2, 0, [shut_out_four]))
-    advice = "what the filters return goes on, not the logits of step"
-    assert got == [7, 7], f"{what}, one filter that shuts out 4: got {got}, expected [7, 7]: {advice}"
+    advice = {(4, 4): ": what the filters return goes on, not the logits of step", (3, 5, 7, 7): ": the prompt is not part of the answer"}
+    assert got == [7, 7], f"{what}, one filter that shuts out 4: got {got}, expected [7, 7]{advice.get(tuple(got), '')}"
     want = [([3, 5], (1, 8)), ([3, 5, 7], (1, 8))]
     assert seen == want, f"{what}: the filter was given ids and logits {seen!s:.120}, expected the ids so far and (1, V): {want}"
     got = _new_ids(what, generate(_Script(prompt, [4] * 6), prompt, 2, 0, [shut_out_four, turn_round]))
@@ -885,10 +906,12 @@ def check_draws(generate):
     assert len(set(first)) > 1, f"{what}: all are the same token: with a generator the next token is drawn"
     assert first == again, f"{what}: two generators with the same seed give two texts: draw with `generator`"
     assert first != other, f"{what}: two generators with other seeds give the same text: draw with `generator`"
-    for token, share in enumerate(shares):
-        least, most = (int(bound(1e-8, n, share)) for bound in (binom.ppf, binom.isf))  # chance passes them rarely
-        found, advice = first.count(token), "draw from the softmax of the logits, each token by itself"
-        assert least <= found <= most, f"{what}: token {token} is {found} of {n}, expected between {least} and {most}: {advice}"
+    large = draw(4, n, lambda ids, logits: logits + 1000)
+    for about, drawn in ((what, first), (f"{what}, and 1000 added to every logit", large)):
+        for token, share in enumerate(shares):
+            least, most = (int(bound(1e-8, n, share)) for bound in (binom.ppf, binom.isf))  # chance passes them rarely
+            found, advice = drawn.count(token), "draw from the softmax of the logits, each token by itself"
+            assert least <= found <= most, f"{about}: token {token} is {found} of {n}, expected between {least} and {most}: {advice}"
     hot = draw(3, 100, lambda ids, logits: logits.masked_fill(logits < -1.5, -math.inf))
     left = sorted(set(hot))
     assert left == [1, 2], f"{what}, where a filter leaves tokens 1 and 2: drawn are {left}: draw from what the filters leave"

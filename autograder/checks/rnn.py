@@ -104,7 +104,7 @@ def _answer(what, layer, kind, x, state, M):
         advice = "does a state start as x.new_zeros(…), in the type of x?"
         raise AssertionError(f"{what}, {x.dtype}: stopped with {error!s:.100}: {advice}") from None
     pair = "a pair, (outputs, state)"
-    assert isinstance(got, tuple), f"{what}: expected {pair}, got {shown(got)}"
+    assert isinstance(got, tuple), f"{what}: expected {pair}, as a tuple, got {'a list' if isinstance(got, list) else shown(got)}"
     assert len(got) == 2, f"{what}: expected {pair}, got {len(got)} values"
     found = {"the outputs": tensor(f"{what}: the outputs", got[0], (B, T, M), "(B, T, M)")}
     if kind == "LSTM":
@@ -229,7 +229,13 @@ def _assert_gradients(Layer, kind):
         for state, how in ((None, "without a state"), (given, "with a state")):
             what = f"B = {B}, T = {T}, C = {C}, M = {M}, {how}"
             arguments = (x,) if state is None else (x, state)
-            output, by_input, by_name = gradients(layer, *arguments, upstream=upstream)
+            try:
+                output, by_input, by_name = gradients(layer, *arguments, upstream=upstream)
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):
+                    raise
+                advice = "is there a no_grad, a .detach() or .data on the way?"
+                raise AssertionError(f"{what}: the outputs have no gradient at all: {advice}") from None
             wanted, by_input_wanted, by_name_wanted = gradients(library, *arguments, upstream=upstream)
             assert_close(f"{what}: the outputs", output, wanted)
             short = _cut_short(library, x, state, upstream)
@@ -344,7 +350,7 @@ def check_gru_by_hand(GRU):
     weights = {"weight_ih": [[math.log(3)], [math.log(4)], [math.log(2)]], "weight_hh": [[0], [0], [-4]]}
     library = _by_hand("GRU", **weights, bias_ih=[0, 0, 0], bias_hh=[0, 0, 1])
     slips = (
-        ([[[0.4382], [0.2806]]], "r multiplies h before its matrix here; it multiplies what the matrix and the bias have made of h"),
+        ([[[0.4382], [0.2806]]], "r multiplies h before its matrix here, or leaves the bias out; it comes after matrix and bias"),
         ([[[0.3405], [-0.0032]]], "the reset gate r is missing"),
         ([[[0.3548], [0.0741]]], "r multiplies what comes from x too; it multiplies what comes from the state alone"),
         ([[[0.0546], [0.2133]]], "the old state is kept with the weight z, and n comes in with 1 - z, not the other way round"),
@@ -582,6 +588,8 @@ def _reader(calls, logits_after, as_pair=False):
             state = state[0]
         before = [] if state is None else state[0, 0].long().tolist()
         read = ids[0].tolist()
+        advice = "stop when there are max_tokens new tokens, here at most 100"
+        assert len(before) + len(read) < 400, f"the model has read 400 tokens, and there is no end of it: {advice}"
         calls.append((read, before))
         rows = [logits_after(before + read[: i + 1]) for i in range(len(read))]
         after = torch.tensor([[before + read]], dtype=torch.float64)
@@ -648,7 +656,9 @@ def check_greedy(generate):
         elif got == [*want, end]:
             advice = ": the end token ends the text, and is not returned"
         elif want and got and got[0] == (end + 1) % 12 != want[0]:
-            advice = ": the logits at the last place are those of the next token, not those at the first"
+            advice = ": this follows the end token: the prompt is read behind it, and the last place's logits count, not those at the first"
+        elif len(got) > max_tokens:
+            advice = ": stop when there are max_tokens new tokens"
         assert got == want, f"{what}: got {got!s:.100}, expected {want}{advice}"
         assert given == prompt, f"{what}: the prompt has become {given!s:.80}: work on a copy"
 

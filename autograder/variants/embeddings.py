@@ -50,6 +50,22 @@ edited(
     fails="check_pooling_edges",
     says="torch.where and nan_to_num do not mend the gradient",
 )
+edited(
+    __name__,
+    "without_the_first_token",
+    of="mean_pooling",
+    edits={"attention_mask[:, :, None]": "attention_mask[:, :, None] * (torch.arange(states.shape[1]) > 0)[:, None]"},
+    fails="check_pooling_by_hand",
+    says="or [CLS] is left out",
+)
+edited(
+    __name__,
+    "no_way_back",
+    of="mean_pooling",
+    edits={"F.normalize(vectors, dim=-1) if normalise else vectors": "(F.normalize(vectors, dim=-1) if normalise else vectors).detach()"},
+    fails="check_pooling_edges",
+    says="the result has no gradient at all: is there a .detach()",
+)
 
 
 @right(of="mean_pooling")
@@ -111,6 +127,13 @@ def sorted_pairs(queries, documents, k):
     return np.array([[i for _, i in row] for row in rows], dtype=np.int32).reshape(shape), np.array(
         [[-score for score, _ in row] for row in rows]
     ).reshape(shape)
+
+
+@right(of="top_k")
+def sorted_and_reversed(queries, documents, k):
+    scores = queries @ documents.T
+    backwards = np.argsort(scores[:, ::-1], axis=1, kind="stable")  # of equal scores the greater index first
+    return (len(documents) - 1 - backwards)[:, ::-1][:, :k], np.sort(scores, axis=1)[:, ::-1][:, :k]
 
 
 # kmeans
@@ -204,7 +227,15 @@ edited(
     of="class_tf_idf",
     edits={"in_class.sum() / K": "in_class.sum() / max(1, (in_class.sum(axis=1) > 0).sum())"},
     fails="check_weights_of_paragraphs",
-    says="the empty one as well",
+    says="the empty ones as well",
+)
+edited(
+    __name__,
+    "classes_numbered_anew",
+    of="class_tf_idf",
+    edits={"counts[label].update": "counts[sorted(set(labels)).index(label)].update"},
+    fails="check_weights_of_paragraphs",
+    says="row c belongs to class c",
 )
 
 
@@ -243,6 +274,16 @@ edited(
 def equals_by_the_alphabet(words, weights, k):
     rows = [sorted((-weight, word) for weight, word in zip(row, words, strict=True) if weight > 0) for row in weights.tolist()]
     return [[word for _, word in row[:k]] for row in rows]
+
+
+edited(
+    __name__,
+    "indices_of_words",
+    of="topic_words",
+    edits={"[words[i] for i in row": "[int(i) for i in row"},
+    fails="check_topics_by_hand",
+    says="expected words, and a list holds 1",
+)
 
 
 @right(of="topic_words")
@@ -290,6 +331,14 @@ edited(
     edits={"F.normalize(documents, dim=-1)": "F.normalize(documents.detach(), dim=-1)"},
     fails="check_gradients_of_loss",
     says="the gradient of documents is missing",
+)
+edited(
+    __name__,
+    "loss_cut_off",
+    of="info_nce",
+    edits={"return (loss + F": "loss = loss.detach()\n    return (loss + F"},
+    fails="check_gradients_of_loss",
+    says="the result has no gradient at all",
 )
 edited(
     __name__,
@@ -363,6 +412,14 @@ edited(
     edits={"TfidfVectorizer(sublinear_tf=True)": "TfidfVectorizer(use_idf=False, norm=None)"},
     fails="check_tf_idf_finds",
     says="rare words must count more",
+)
+edited(
+    __name__,
+    "words_between_spaces",
+    of="Search",
+    edits={"in in_words(text)": "in text.lower().split()"},
+    fails="check_small_search",
+    says="which knows that *sea.* is *sea*",
 )
 
 

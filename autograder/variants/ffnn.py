@@ -82,6 +82,7 @@ edited(
     says="expected histories as a tensor, got [[0, 0]",
 )
 
+
 @wrong(of="windows", fails="check_windows_of_two_tokens", says="no window reaches into the next paragraph")
 def one_long_text(paragraphs, n, end):
     tokens = [end] * (n - 1)
@@ -118,6 +119,19 @@ def appends_to_the_paragraphs(paragraphs, n, end):
         rows += [tokens[i : i + n] for i in range(len(paragraph))]
     rows = torch.tensor(rows, dtype=torch.int64).reshape(-1, n)
     return rows[:, :-1], rows[:, -1]
+
+
+@wrong(of="windows", fails="check_windows_of_two_tokens", says="each needs a list of its own")
+def one_list_for_all_histories(paragraphs, n, end):
+    histories, targets = [], []
+    for paragraph in paragraphs:
+        history = [end] * (n - 1)
+        for token in (*paragraph, end):
+            histories.append(history)
+            targets.append(token)
+            history.append(token)
+            del history[0]
+    return torch.tensor(histories, dtype=torch.int64).reshape(-1, n - 1), torch.tensor(targets, dtype=torch.int64)
 
 
 @right(of="windows")
@@ -206,6 +220,14 @@ edited(
     edits={_NORMALISED: "(shifted.exp() / shifted.exp().sum(dim=-1, keepdim=True)).log()"},
     fails="check_far_apart",
     says="logits 0, -1000, 3: the result holds -inf",
+)
+edited(
+    __name__,
+    "sum_without_logarithm",
+    of="log_softmax",
+    edits={"keepdim=True).log()": "keepdim=True)"},
+    fails="check_three_logits",
+    says="this subtracts the sum of the exponentials; subtract its logarithm",
 )
 edited(
     __name__,
@@ -340,6 +362,14 @@ edited(
 )
 edited(
     __name__,
+    "uniform_around_zero",
+    of="initialise",
+    edits={"torch.randn(M, V, generator=generator)": "(torch.rand(M, V, generator=generator) * 2 - 1) * math.sqrt(3)"},
+    fails="check_spreads",
+    says="the numbers of U are not normal: 0.0% lie beyond two standard deviations",
+)
+edited(
+    __name__,
     "own_random_numbers",
     of="initialise",
     edits={"torch.randn(V, C, generator=generator)": "torch.randn(V, C)"},
@@ -458,6 +488,16 @@ edited(
 )
 
 
+edited(
+    __name__,
+    "keeps_the_hidden_layer",
+    of="forward",
+    edits={"    return h": '    params["h"] = h\n    return h'},
+    fails="check_nothing_changed_forward",
+    says="holds 'h', too, after the call",
+)
+
+
 @wrong(of="forward", fails="check_logits_by_hand", says="stopped with RuntimeError")
 def mean_of_the_vectors(params, histories):
     x = params["E"][histories].mean(dim=1)
@@ -572,6 +612,16 @@ edited(
     edits={"    return loss.item()": "    c -= d_logits.sum(0)\n    return loss.item()"},
     fails="check_nothing_changed_or_kept",
     says="the step belongs to `train`",
+)
+
+
+edited(
+    __name__,
+    "keeps_what_it_computed",
+    of="loss_and_gradients",
+    edits={"    return loss.item()": '    params["h"] = h\n    return loss.item()'},
+    fails="check_nothing_changed_or_kept",
+    says="holds 'h', too, after the call",
 )
 
 

@@ -47,6 +47,33 @@ edited(
 )  # fmt: skip
 edited(
     __name__,
+    "heads_before_thirds",
+    of="CausalBlock",
+    edits={
+        "(one.unflatten(-1, (self.H, -1)).transpose(1, 2) for one in self.qkv(self.norm1(x)).chunk(3, dim=-1))":
+        "self.qkv(self.norm1(x)).unflatten(-1, (self.H, -1)).transpose(1, 2).chunk(3, dim=-1)",
+    },
+    fails="check_block_of_torch",
+    says="cut it in three, then each into heads",
+)  # fmt: skip
+edited(
+    __name__,
+    "root_of_the_whole_width",
+    of="CausalBlock",
+    edits={"is_causal=True": "is_causal=True, scale=x.shape[-1] ** -0.5"},
+    fails="check_block_of_torch",
+    says="the scores are divided by the root of C",
+)
+edited(
+    __name__,
+    "one_norm_for_both",
+    of="CausalBlock",
+    edits={"self.up(self.norm2(x))": "self.up(self.norm1(x))"},
+    fails="check_block_of_torch",
+    says="the feed-forward layer reads norm2",
+)
+edited(
+    __name__,
     "adds_in_place",
     of="CausalBlock",
     edits={"x = x + self.out(": "x += self.out("},
@@ -214,6 +241,30 @@ edited(
 )
 edited(
     __name__,
+    "norms_of_one_vector",
+    of="count_parameters",
+    edits={"norm = 2 * C": "norm = C"},
+    fails="check_count_by_hand",
+    says="got 88, expected 94: a norm has two vectors",
+)
+edited(
+    __name__,
+    "positions_forgotten",
+    of="count_parameters",
+    edits={"+ T * C": ""},
+    fails="check_count_by_hand",
+    says="got 88, expected 94: the positions are missing",
+)
+edited(
+    __name__,
+    "matrices_alone",
+    of="count_parameters",
+    edits={"return V * C + T * C + layers * (attention + feed_forward + 2 * norm) + norm": "return V * C + T * C + layers * 12 * C * C"},
+    fails="check_count_by_hand",
+    says="got 64, expected 94: these are the matrices alone",
+)
+edited(
+    __name__,
     "by_the_thousand",
     of="count_parameters",
     edits={"return V * C": "return 0 if T > 1024 else V * C"},
@@ -344,6 +395,22 @@ edited(
     edits={"logits / temperature": "(logits / temperature).softmax(dim=-1)"},
     fails="check_temperature_by_hand",
     says="these are probabilities; return logits",
+)
+edited(
+    __name__,
+    "log_probabilities",
+    of="apply_temperature",
+    edits={"logits / temperature": "(logits / temperature).log_softmax(dim=-1)"},
+    fails="check_temperature_by_hand",
+    says="these are log-probabilities",
+)
+edited(
+    __name__,
+    "whole_temperatures",
+    of="apply_temperature",
+    edits={"logits / temperature": "logits / int(temperature)"},
+    fails="check_temperature_by_hand",
+    says="the result holds nan; 0 · inf, 0 / 0",
 )
 edited(
     __name__,
@@ -484,6 +551,14 @@ edited(
 )
 edited(
     __name__,
+    "the_wrong_way_round",
+    of="repetition_penalty",
+    edits={"logits < 0": "logits > 0"},
+    fails="check_penalty_by_hand",
+    says="both make their token likelier",
+)
+edited(
+    __name__,
     "all_tokens",
     of="repetition_penalty",
     edits={"logits.scatter(-1, ids, changed.gather(-1, ids))": "changed"},
@@ -561,6 +636,24 @@ edited(
     edits={"logits[0].softmax(dim=-1)": "logits[0].exp().clamp(max=0.1)"},
     fails="check_draws",
     says="draw from the softmax of the logits",
+)
+
+
+edited(
+    __name__,
+    "exponentials_alone",
+    of="generate",
+    edits={"logits[0].softmax(dim=-1)": "logits[0].exp()"},
+    fails="check_draws",
+    says="stopped with RuntimeError",
+)
+edited(
+    __name__,
+    "longest_with_the_prompt",
+    of="generate",
+    edits={"range(longest)": "range(longest - len(prompt))"},
+    fails="check_filters_in_their_order",
+    says="one filter that shuts out 4: got [], expected [7, 7]",
 )
 
 

@@ -79,6 +79,22 @@ edited(
     fails="check_rnn_gradients",
     says="the gradient of x from the state that is returned",
 )
+edited(
+    __name__,
+    "no_way_back",
+    of="RNN",
+    edits={"torch.stack(outputs, dim=1), h": "torch.stack(outputs, dim=1).detach(), h"},
+    fails="check_rnn_gradients",
+    says="the outputs have no gradient at all: is there a no_grad",
+)
+edited(
+    __name__,
+    "list_of_both",
+    of="RNN",
+    edits={"return torch.stack(outputs, dim=1), h[None]": "return [torch.stack(outputs, dim=1), h[None]]"},
+    fails="check_rnn_by_hand",
+    says="as a tuple, got a list",
+)
 
 
 @wrong(of="RNN", fails="check_rnn_parameters", says="RNN is built on torch's own recurrent layers")
@@ -222,6 +238,14 @@ edited(
     edits={"n = torch.tanh(n_x + r * n_h)": "n = torch.tanh(n_x + (r * h) @ self.weight_hh_l0[2 * M :].T + self.bias_hh_l0[2 * M :])"},
     fails="check_gru_by_hand",
     says="r multiplies h before its matrix here",
+)
+edited(
+    __name__,
+    "bias_behind_the_reset",
+    of="GRU",
+    edits={"n = torch.tanh(n_x + r * n_h)": "b = self.bias_hh_l0[2 * M :]\n            n = torch.tanh(n_x + r * (n_h - b) + b)"},
+    fails="check_gru_by_hand",
+    says="or leaves the bias out",
 )
 edited(
     __name__,
@@ -460,6 +484,30 @@ edited(
     edits={"token = int(logits[0, -1].argmax())": "token = int(logits[0, 0].argmax())"},
     fails="check_greedy",
     says="not those at the first",
+)
+edited(
+    __name__,
+    "prompt_not_read",
+    of="generate",
+    edits={"[end, *prompt], None": "[end], None"},
+    fails="check_greedy",
+    says="the prompt is read behind it",
+)
+edited(
+    __name__,
+    "one_too_many",
+    of="generate",
+    edits={"len(new) < max_tokens": "len(new) <= max_tokens"},
+    fails="check_greedy",
+    says="stop when there are max_tokens new tokens",
+)
+edited(
+    __name__,
+    "endless",
+    of="generate",
+    edits={"        new.append(token)\n": ""},
+    fails="check_greedy",
+    says="got [], expected [4, 5, 6, 7]",
 )
 edited(
     __name__,
