@@ -2,12 +2,18 @@
 
 import linecache
 import math
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from lmkit.check import hidden, run, run_checks, visible
+from lmkit.compare import tensor
+from lmkit.subject import gradients
 
 
 @visible(points=1)
@@ -58,6 +64,10 @@ def double(x):
 
 def half(x):
     return None
+
+def check_myself(x):
+    assert x > 1
+    return x
 """
 
 
@@ -77,6 +87,37 @@ def test_an_error_names_the_students_own_function_and_line():
 
     unusable = run_checks(cell["half"], [check_sum])[0].message
     assert unusable.startswith("half took or returned something that the check could not use (TypeError: unsupported operand")
+
+    @visible(points=1)
+    def check_own(check_myself):
+        assert check_myself(1) == 1, "wrong"
+
+    own = run_checks(cell["check_myself"], [check_own])[0].message
+    assert own == "check_myself stopped with AssertionError, in line 16 of its cell: assert x > 1"
+
+
+def test_a_result_cut_off_from_its_gradients_says_so():
+    @visible(points=1)
+    def check_flow(double):
+        gradients(double, torch.ones(2))
+
+    told = run_checks(lambda x: x.detach(), [check_flow])[0].message
+    assert told == "double: the result has no gradient at all: is there a .detach(), a torch.tensor(…) or a no_grad on the way?"
+
+
+@pytest.mark.parametrize(
+    ("got", "told"),
+    [
+        (..., "got `...`: write your code in its place"),
+        (np.zeros(2), "got an ndarray: compute with tensors to the end; an array carries no gradient"),
+        ([torch.zeros(2)], "join its tensors with torch.stack(…)"),
+        ([1.0, 2.0], "got [1.0, 2.0]: make it one with torch.tensor(…)"),
+        (nn.Tanh(), "got a Tanh"),
+    ],
+)
+def test_what_is_no_tensor_is_told_how_to_become_one(got, told):
+    with pytest.raises(AssertionError, match=re.escape(told)):
+        tensor("it", got, (2,))
 
 
 def test_a_missing_answer_says_which_cell_to_run(capsys):

@@ -77,7 +77,7 @@ def _run_one(subject: object, check: Check) -> Result:
             warnings.simplefilter("default")
             check(subject)
     except AssertionError as error:
-        message = str(error) or f"{check.__name__} failed"
+        message = str(error) or _explain(error, check)
     except (KeyboardInterrupt, GeneratorExit, SubjectGone):
         raise
     except BaseException as error:  # also SystemExit: a stray exit() costs one check, not the cell
@@ -103,6 +103,10 @@ def _explain(error: BaseException, check: Check) -> str:
     if not calls:
         if isinstance(error, NotImplementedError):
             return f"{check.exercise} is not written yet"
+        if "does not require grad" in text:  # torch's words
+            return f"{check.exercise}: the result has no gradient at all: is there a .detach(), a torch.tensor(…) or a no_grad on the way?"
+        if isinstance(error, AssertionError):
+            return f"{check.__name__} failed"
         return f"{check.exercise} took or returned something that the check could not use ({short})"
     name, line, source = calls[-1]
     if isinstance(error, NotImplementedError):

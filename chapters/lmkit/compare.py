@@ -16,6 +16,7 @@ from lmkit.subject import gradients
 
 __all__ = ["alike", "ask", "assert_close", "assert_gradients", "numbers", "shown", "tensor", "whole_number"]
 
+_VOWELS = ("a", "e", "i", "o", "nd")  # an ndarray
 _PLAIN = Real | str | bytes | list | tuple | dict | set
 
 
@@ -23,7 +24,10 @@ def shown(got: Any) -> str:
     """A wrong result as a message shows it; of an object only its kind, which is the same on both sides of the bridge."""
     if got is None:
         return "None: `return` the result, do not print it"
-    return f"{got!r:.100}" if isinstance(got, _PLAIN) else f"a {type(got).__name__}"
+    if got is ...:
+        return "`...`: write your code in its place"
+    name = type(got).__name__
+    return f"{got!r:.100}" if isinstance(got, _PLAIN) else f"a{'n' * name.lower().startswith(_VOWELS)} {name}"
 
 
 def ask(what: str, function: Callable, *arguments: Any) -> Any:
@@ -73,11 +77,20 @@ def tensor(what: str, got: Any, shape: tuple[int, ...], letters: str = "") -> Te
     what: what was called, for the message. letters: how the shape is called, such as "(B, T, C)".
     """
     expected = f"a tensor of shape {f'{letters} = ' if letters else ''}{shape}"
-    advice = ": make it one with torch.tensor(…)" if isinstance(got, list | tuple | np.ndarray) else ""
-    assert isinstance(got, Tensor), f"{what}: expected {expected}, got {shown(got)}{advice}"
+    assert isinstance(got, Tensor), f"{what}: expected {expected}, got {shown(got)}{_way_to_tensor(got)}"
     assert tuple(got.shape) == shape, f"{what}: expected {expected}, got the shape {tuple(got.shape)}"
     assert got.is_floating_point(), f"{what}: expected floating-point numbers, got {got.dtype}"
     return got.detach()
+
+
+def _way_to_tensor(got: Any) -> str:
+    if isinstance(got, np.ndarray):
+        return ": compute with tensors to the end; an array carries no gradient"
+    if not isinstance(got, list | tuple):
+        return ""
+    if any(isinstance(one, Tensor) for one in got):
+        return ": join its tensors with torch.stack(…) or torch.cat(…); torch.tensor(…) would lose their gradients"
+    return ": make it one with torch.tensor(…)"
 
 
 def assert_close(what: str, got: Tensor, want: Tensor, slips: Sequence[tuple[Any, str]] = (), tolerance: float = 1e-6) -> None:
