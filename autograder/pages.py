@@ -229,6 +229,7 @@ def _kernel_environment(temporary: str, results: Path, made: Path) -> dict[str, 
         "PYTHONHASHSEED": "0",
         "TQDM_DISABLE": "1",  # a progress bar is of no use on a page
         "HF_HUB_OFFLINE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # else a thread that waits keeps its core busy, which another page needs; no number depends on it
     }
 
 

@@ -26,7 +26,7 @@ from autograder import bundle
 from autograder.assemble import assemble
 from autograder.database import CONFIG
 from autograder.errors import CourseError
-from autograder.layout import ROOT, chapter, chapters
+from autograder.layout import ROOT, Chapter, chapter, chapters
 from autograder.leaks import find_leaks
 from autograder.submissions import Answers, fill, reference_codes
 from autograder.tests.conftest import make_releases, write
@@ -274,17 +274,21 @@ class Notebook:
             self.press(line, Keys.ENTER)
         self.press(lines[-1])
 
-    def validate(self) -> str:
+    def validate(self, seconds: float = 180) -> str:
         """Press *Validate*; return what its dialog says, and close it."""
         from selenium.webdriver.common.by import By
 
-        self.browser.find_element(By.CSS_SELECTOR, ".validate-button").click()
-        told = until(lambda: self.ask("return document.querySelector('#validation-message')?.innerText"), "Validate's answer", 180)
+        next(button for button in self.browser.find_elements(By.CSS_SELECTOR, ".validate-button") if button.is_displayed()).click()
+        told = until(lambda: self.ask("return document.querySelector('#validation-message')?.innerText"), "Validate's answer", seconds)
         self.shoot("validated")
         self.browser.find_element(By.CSS_SELECTOR, ".jp-Dialog .jp-mod-accept").click()
         until(lambda: not self.ask("return document.querySelector('.jp-Dialog')"), "the end of the dialog")
-        self.browser.find_element(By.CSS_SELECTOR, ".jp-Cell.jp-mod-active .jp-InputPrompt").click()
         return told
+
+    def return_to_cell(self) -> None:
+        from selenium.webdriver.common.by import By
+
+        self.browser.find_element(By.CSS_SELECTOR, ".jp-Cell.jp-mod-active .jp-InputPrompt").click()
 
     def shoot(self, name: str) -> None:
         self.shots += 1
@@ -313,6 +317,7 @@ def test_a_student_types_a_wrong_answer_mends_it_and_validates(student, browser)
         progress("a wrong answer fails with its reason")
         told = lab.validate()
         assert f"{NAMED} ✘ failed The worked example" in " ".join(told.split())
+        lab.return_to_cell()
         lab.go_to("def add_k_probability(", up=True)
         lab.type_over(BODY, last=len(BODY))
         lab.run()
@@ -331,12 +336,29 @@ def test_a_student_types_a_wrong_answer_mends_it_and_validates(student, browser)
     assert "\n".join(f"    {line}" for line in BODY) in next(cell.source for cell in saved.cells if "def add_k" in cell.source)
 
 
+PRAISE = "Success! Your notebook passes all the tests."
+
+
+def solved(student: Student, one: Chapter) -> str:
+    """The path, in the bundle, of this chapter's notebook with all answers right."""
+    answers = Answers("ada", reference_codes(one, assemble(one)), written=True, trying=False)
+    nbformat.write(fill(one, answers), student.folder / one.name / "solved.ipynb")
+    return f"{one.name}/solved.ipynb"
+
+
 @pytest.mark.slow
 def test_validate_praises_a_solved_notebook(student):
-    one = chapter("02_ngrams")
-    answers = Answers("ada", reference_codes(one, assemble(one)), written=True, trying=False)
-    nbformat.write(fill(one, answers), student.folder / "02_ngrams" / "solved.ipynb")
-    assert "Success! Your notebook passes all the tests." in student.run("nbgrader", "validate", "02_ngrams/solved.ipynb")
+    assert PRAISE in student.run("nbgrader", "validate", solved(student, chapter("02_ngrams")))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("COURSE_EVERY_NOTEBOOK"), reason="takes ten minutes; COURSE_EVERY_NOTEBOOK=1 runs it")
+@pytest.mark.parametrize("one", chapters(), ids=lambda one: one.name)
+def test_validate_in_jupyterlab_tells_every_solved_notebook_from_the_blank_one(student, browser, one):  # noqa: F811
+    wanted = {solved(student, one): PRAISE, f"{one.name}/exercises.ipynb": "The following cell failed"}
+    with jupyterlab(student) as address:
+        told = {path: Notebook(browser, address, f"{path}?reset").validate(900) for path in wanted}
+    assert {path: wanted[path] in said for path, said in told.items()} == dict.fromkeys(wanted, True), told
 
 
 @pytest.mark.slow
