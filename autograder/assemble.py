@@ -178,7 +178,8 @@ class _Assembler:
         for other in definitions:
             if isinstance(self.solutions.definitions[other], ast.FunctionDef | ast.ClassDef):
                 raise CourseError(f"{self.chapter.name}: {name} uses {other}, which no cell above it defines; add a cell `:given:` for it")
-        aliases = [self.solutions.segment(self.solutions.definitions[other]) for other in definitions]
+        # a dict, as below: `a, b = …` stands once
+        aliases = dict.fromkeys(self.solutions.segment(self.solutions.definitions[other]) for other in definitions)
         above = "\n\n".join("\n".join(part) for part in (imports, aliases) if part)
         return f"{above}\n\n\n{text}" if above else text
 
@@ -188,7 +189,7 @@ class _Assembler:
         if clash:
             raise CourseError(f"{self.chapter.checks.name}: {', '.join(sorted(clash))} is a name of the solutions too; call it otherwise")
         imports = merge_imports([*imports, "from lmkit.check import run"])
-        body = [self.checks.segment(self.checks.definitions[name]) for name in definitions]
+        body = dict.fromkeys(self.checks.segment(self.checks.definitions[name]) for name in definitions)
         blocks = ["\n".join(imports), *body, f'run("{exercise}", globals(), [{", ".join(names)}])']
         code = "\n\n\n".join(blocks)
         if part == "visible":

@@ -89,5 +89,5 @@ def _edit(solutions: ModuleSource, declaration: Declaration) -> str:
 def _written(source: ModuleSource, declaration: Declaration) -> str:
     imports, names = source.needs(declaration.name)
     imports = [line for line in imports if "autograder.variant" not in line]
-    parts = [source.segment(source.definitions[name], decorators=name != declaration.name) for name in names]
+    parts = dict.fromkeys(source.segment(source.definitions[name], decorators=name != declaration.name) for name in names)
     return "\n\n\n".join(["\n".join(imports), *parts, f"{declaration.exercise} = {declaration.name}"]).lstrip()

@@ -67,6 +67,11 @@ def test_check_cells_run_by_themselves_and_hold_what_they_use(toy):
     assert "_MANY = list(range(5))" in cells[2].source
 
 
+def test_two_names_of_one_line_bring_it_once(toy):
+    replace(toy.checks, "_MANY = list(range(5))", "_MANY, _FEW = list(range(5)), [0]")
+    assert graded(assemble(toy).notebook)[2].source.count("_MANY, _FEW = ") == 1
+
+
 def test_points_stand_in_the_statement(toy):
     statement = next(cell for cell in assemble(toy).notebook.cells if "1.1 Double" in cell.source)
     assert "10 points: 6 by the checks below, 4 by hidden checks" in statement.source
