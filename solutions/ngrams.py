@@ -60,7 +60,7 @@ def interpolated_probability(
     weights[i + 1] to tables[i]; they are at least 0 and sum to one. A table that does not
     hold its history has no estimate: it is left out, and the weights of the others (the
     uniform one among them) are divided by their sum, so that the result is a distribution
-    for every history. If that sum is 0, the result is 1 / V. `tables` stays as it is.
+    for every history. If that sum is 0, the result is 1 / V. Nothing given is changed.
     Returns a float. Source: Jelinek and Mercer 1980.
     """
     mixed, weight_in_use = weights[0] / V, weights[0]

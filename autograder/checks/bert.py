@@ -123,6 +123,7 @@ def _embedding_slips(got, state, ids, types):
         (norm(words), "these are the word embeddings alone; the place and the type have rows of their own, to be added"),
         (norm(words) + places + kinds, "LayerNorm comes last, after all three are added"),
         (norm(words + places + state["token_type_embeddings.weight"][1 - types]), "type 0 has row 0, type 1 has row 1"),
+        (norm(words + places + state["token_type_embeddings.weight"][0]), "every token has the row of type 0; `types` says which it has"),
     ]
     if later.shape == places.shape:
         slips.append((norm(words + later + kinds), "the first place is 0"))
@@ -162,7 +163,7 @@ def check_embeddings_of_library(InputEmbeddings):
 
 @hidden(points=0.5)
 def check_embeddings_at_the_ends(InputEmbeddings):
-    """Types left out; one token and as many as there are places; small numbers; what is given stays as it is"""
+    """Types left out; one token and as many as there are places; training mode; small numbers; what is given stays as it is"""
     library, state = _library_embeddings(2)
     own = _embeddings(InputEmbeddings, 11, 8, 9, state)
     for ids in (_IDS, _IDS[:1, :1], torch.arange(1, 10)[None]):
@@ -172,6 +173,10 @@ def check_embeddings_at_the_ends(InputEmbeddings):
         _assert_unchanged(what, {"ids": ids}, {"ids": kept})
         with torch.no_grad():
             assert_close(what, got, library(ids, zeros), _embedding_slips(got, state, ids, zeros))
+    own.train()
+    got = tensor("training mode", own(_IDS, _TYPES), (3, 5, 8), "(B, T, C)")
+    with torch.no_grad():
+        assert_close("training mode, in which there is no dropout either", got, library(_IDS, _TYPES))
     library, state = _library_embeddings(3, scale=1e-3)
     got = tensor("small numbers", _embeddings(InputEmbeddings, 11, 8, 9, state)(_IDS, _TYPES), (3, 5, 8), "(B, T, C)")
     with torch.no_grad():
@@ -287,6 +292,11 @@ def check_each_by_itself(mask_tokens):
     advice = "how many are chosen is up to chance; do not choose a fixed number of them (and do not seed the generator)"
     _assert_likely("calls with one text of 10 ordinary tokens that choose none", none, 200, 0.85**10, advice)
     _assert_fates(what, masked[chosen], ids[chosen], V)
+    ids[:, ::2] = 3
+    what = "200 texts of 200 ids, each second of them special"
+    _, _, chosen = _assert_consistent(what, mask_tokens(ids.clone(), _SPECIAL, _MASK, V, _generator(62)), ids)
+    advice = "each ordinary token is chosen with probability 0.15, however many special ones stand beside it"
+    _assert_likely(f"{what}: chosen tokens", chosen.sum(), 20_000, 0.15, advice)
     for shape in ((20_000, 3), (3, 20_000)):
         ids = torch.randint(5, V, shape, generator=_generator(57))
         what = f"{shape[0]:,} texts of {shape[1]:,} ordinary tokens, V = {V}, share = 1"
@@ -331,13 +341,14 @@ def check_generator_of_masking(mask_tokens):
 @hidden(points=0.5)
 def check_masking_at_the_ends(mask_tokens):
     """Shares of 0 and 1, texts without ordinary tokens, no text at all, other special ids; what is given stays as it is"""
-    ids = _text(6, 12, 50, 9)
+    ids, with_mask = _text(6, 12, 50, 9), torch.tensor([[2, 4, 7, 4, 0]])
     cases = (
         ("share = 1", ids, _SPECIAL, 1.0, ~torch.isin(ids, torch.tensor(_SPECIAL))),
         ("share = 0", ids, _SPECIAL, 0.0, torch.zeros_like(ids, dtype=torch.bool)),
         ("special tokens alone, share = 1", torch.tensor([[2, 3, 0], [2, 3, 0]]), _SPECIAL, 1.0, torch.zeros(2, 3, dtype=torch.bool)),
         ("ids of shape (2, 0)", torch.zeros(2, 0, dtype=torch.int64), _SPECIAL, 1.0, torch.zeros(2, 0, dtype=torch.bool)),
         ("special [49, 7], mask_id 49, share = 1", ids, [49, 7], 1.0, (ids != 49) & (ids != 7)),
+        ("special [0], mask_id 4, which is not special here, share = 1", with_mask, [0], 1.0, with_mask != 0),
     )
     for what, given, special, share, want in cases:
         mine, listed = given.clone(), list(special)
@@ -401,6 +412,8 @@ def check_strangers_are_equally_likely(next_sentence_pairs):
     what = "documents of 3,001, 1, 9, 0 and 2 sentences"
     firsts = [sentence for document in documents for sentence in document[:-1]]
     got = _pairs(what, next_sentence_pairs(documents, _generator(51)), firsts)
+    advice = "each pair has the probability 1/2, however many documents there are"
+    _assert_likely(f"{what}: pairs with True", sum(is_next for _, _, is_next in got), len(got), 0.5, advice)
     drawn = Counter(second for first, second, is_next in got if first[0] == "a" and not is_next)
     n = sum(drawn.values())
     for name, size in (("b", 1), ("c", 9), ("d", 2)):
@@ -414,7 +427,7 @@ def check_strangers_are_equally_likely(next_sentence_pairs):
 
 @hidden(points=0.5)
 def check_pairs_at_the_ends(next_sentence_pairs):
-    """Documents of one sentence, too few documents, sentences of ids, the generator; what is given stays as it is"""
+    """Documents of one sentence, too few documents, equal sentences, sentences of ids, the generator; what is given stays as it is"""
     assert _pairs("documents [['a'], ['b']]", next_sentence_pairs([["a"], ["b"]], _generator(52)), []) == []
     for documents in ([["a", "b"]], [["a", "b"], []], []):
         try:
@@ -428,7 +441,11 @@ def check_pairs_at_the_ends(next_sentence_pairs):
     strangers = [second for _, second, is_next in got if not is_next]
     advice = "two documents with equal sentences are still two: leave out the document itself, not all that equal it"
     _assert_likely(f"{what}: strangers that are 'z'", strangers.count("z"), len(strangers), 0.5, advice)
-    documents = [[[5, 6], [7], [8, 9]], ([10], [11, 12]), [[13], [14]]]
+    for seed in range(40):
+        pair = _pairs("documents 'a b a c' and 'z'", next_sentence_pairs([[*"abac"], ["z"]], _generator(seed)), [*"aba"])[2]
+        told = f"documents 'a b a c' and 'z': the third pair is {pair}, expected ('a', 'c', True) where it is True"
+        assert not pair[2] or pair[1] == "c", f"{told}: a sentence may stand twice, so go by its place"
+    documents = [[[5, 6], [7], [8, 9]], [], ([10], [11, 12]), [[13], [14]]]
     kept, results = [[list(sentence) for sentence in document] for document in documents], []
     firsts = [sentence for document in kept for sentence in document[:-1]]
     for seed in (1, 2):
@@ -465,7 +482,11 @@ def _own_encoder(Encoder, layers, state, *eps):
 def _encoded(what, encoder, x, real):
     """What an encoder gives for the tokens: finite, the same in a second call, also in training mode."""
     encoder.train()
-    got, again = (tensor(what, encoder(x.clone(), real.clone()), tuple(x.shape), "(B, T, C)")[real] for _ in range(2))
+    try:
+        results = [encoder(x.clone(), real.clone()) for _ in range(2)]
+    except AssertionError as error:  # torch's own, which does not name its remedy
+        raise AssertionError(f"{what}: {error}; torch's blocks want batch_first=True, and a mask of shape (B, T)") from None
+    got, again = (tensor(what, one, tuple(x.shape), "(B, T, C)")[real] for one in results)
     assert got.isfinite().all(), f"{what}: a token gets nan: does it look at nothing? {_SENSE}"
     assert (got - again).abs().max() < 1e-9, f"{what}: two calls give two results: no dropout here, neither in training"
     return got
@@ -660,11 +681,13 @@ def check_small_model(load_pretrained):
 def check_copies(load_pretrained):
     """The weights are copies; the published model stays as it is, and may lack its pooler"""
     state = _bert(31).state_dict()
-    embeddings, encoder, theirs = _small_model(load_pretrained, state, pooler=False)
-    ask("a small model without a pooler", load_pretrained, embeddings, encoder, theirs)
-    now = theirs.state_dict()
-    changed = [name for name in state if name not in now or not torch.equal(now[name], state[name])]
-    assert not changed, f"a small model: {changed[0]} of the published model is changed: read from it, and write to your own"
+    for pooler in (True, False):
+        embeddings, encoder, theirs = _small_model(load_pretrained, state, pooler)
+        was = {name: one.clone() for name, one in theirs.state_dict().items()}
+        ask(f"a small model with{'' if pooler else 'out'} a pooler", load_pretrained, embeddings, encoder, theirs)
+        now = theirs.state_dict()
+        changed = [name for name in was if name not in now or not torch.equal(now[name], was[name])]
+        assert not changed, f"a small model: {changed[0]} of the published model is changed: read from it, and write to your own"
     before = _hidden_states(embeddings, encoder, _IDS, _REAL)
     theirs.load_state_dict({name: torch.zeros_like(one) for name, one in state.items()}, strict=False)
     after = _hidden_states(embeddings, encoder, _IDS, _REAL)
@@ -857,6 +880,8 @@ def check_one_gap_at_a_time(pseudo_log_probs):
         (-want, "the sign is turned: a logarithm of a probability is at most 0"),
         (want / math.log(2), "these are logarithms to base 2; use the natural logarithm"),
         ([math.log(7) + 3, math.log(3.5) + 3], "these are logits; take their log-softmax over the vocabulary"),
+        ([-math.log(math.exp(9) + 7)] * 2, "this was read at another place; the place that is hidden in a row is asked for"),
+        ([-math.log(14), -math.log(10.5)], "this is the probability of another token, of mask_id perhaps; read that of the text's own"),
     )
     assert_close(what, torch.from_numpy(values), want, slips)
 
@@ -887,6 +912,7 @@ def check_bert_mini(pseudo_log_probs):
     for ids, want in found:
         what = f"bert-mini on a paragraph of {len(ids)} ids"
         got = pseudo_log_probs(model, ids.clone(), list(special), mask_id)
+        assert not getattr(got, "requires_grad", False), f"{what}: the result carries gradients: ask the model in `with torch.no_grad():`"
         values = numbers(what, got, len(want), f"({len(want)},), one for each ordinary token")
         apart = abs(values - want).max()
         assert apart < 1e-3, f"{what}: a logarithm differs from that of the library, asked gap by gap; are places and tokens in order?"

@@ -5,7 +5,7 @@ import random
 from collections import defaultdict
 from functools import lru_cache
 from itertools import pairwise
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -167,10 +167,10 @@ def check_without_smoothing(add_k_probability):
 @hidden(points=0.5)
 def check_added_counts_sum_to_one(add_k_probability):
     """The probabilities of all V tokens sum to one after every history"""
-    counts = {(): {0: 5, 3: 1}, (4, 4): {1: 7}, (4, 2): {0: 1, 1: 2, 2: 3, 3: 4, 4: 5}}
-    for history in counts:
+    tables = {(): {0: 5, 3: 1}, (4, 4): {1: 7}, (4, 2): {0: 1, 1: 2, 2: 3, 3: 4, 4: 5}}, {(): {2: 9}, (4, 4): {0: 1, 3: 1}}
+    for counts, history in ((table, history) for table in tables for history in table):
         for k in (0, 0.01, 2.5):
-            total = sum(add_k_probability(counts, history, token, k, 5) for token in range(5))
+            total = float(sum(add_k_probability(counts, history, token, k, 5) for token in range(5)))
             message = f"counts {counts}, k = {k}, V = 5: the probabilities after {history} sum to {total:.4f}, expected 1"
             assert math.isclose(total, 1, rel_tol=_TOLERANCE), message
 
@@ -212,6 +212,7 @@ def check_mixture(interpolated_probability):
         (0.35, "the unigrams are missing; their history is ()"),
         (0.35 / 0.65, "the unigrams were not found; their history is (), and history[-0:] is the whole history"),
         (0.15 / 0.55, "the bigrams are missing; their history is (1,)"),
+        (0.05 / 0.2, "this is 1 / V alone: no table was found; table i wants the last i tokens, as a tuple"),
     )
     for token, want in ((2, 0.45), (0, 0.3), (1, 0.2), (3, 0.05)):
         got = interpolated_probability(_two_tables(), [0.2, 0.35, 0.45], (1,), token, 4)
@@ -240,6 +241,7 @@ def check_unknown_history(interpolated_probability):
         (0.05 + 0.8 * 2 / 7, "divide by the weights in use; the bigrams' weight does not go to the unigrams alone"),
         (0.15 + 0.45 / 4, "divide by the weights in use; the bigrams' weight does not go to 1 / V alone"),
         (2 / 7, "this is the unigrams' estimate alone; 1 / V always has an estimate too, and its weight is in use"),
+        (0.05 / 0.2, "this is 1 / V alone; the unigrams have an estimate too: their history is (), the empty one"),
     )
     for weights, want in (([0.2, 0.35, 0.45], 3 / 11), ([0.0, 0.0, 1.0], 1 / 4)):
         what = f"the tables of the example, weights {weights}, history 3 never seen: P(2 | 3)"
@@ -253,13 +255,15 @@ def _with_trigrams():
 
 @hidden(points=0.5)
 def check_unknown_histories_of_trigrams(interpolated_probability):
-    """Histories that some of three tables do not hold: sums of one, and the tables left as they were"""
-    tables = _with_trigrams()
+    """Histories that some of three tables do not hold: sums of one, and the tables and the weights left as they were"""
+    tables, weights = _with_trigrams(), [0.1, 0.2, 0.3, 0.4]
     for history in ((4, 1), (1, 4), (4, 4)):
-        total = sum(interpolated_probability(tables, [0.1, 0.2, 0.3, 0.4], history, token, 5) for token in range(5))
+        total = sum(interpolated_probability(tables, weights, history, token, 5) for token in range(5))
         assert math.isclose(total, 1, rel_tol=_TOLERANCE), f"three orders, V = 5: the probabilities after {history} sum to {total:.4f}"
         now = [{key: dict(followers) for key, followers in table.items()} for table in tables]
         assert now == _with_trigrams(), f"after P(. | {history}) the tables have become {now}: look up with .get(key, default)"
+        advice = "leave a table out without a change to the list: the next history may be in it"
+        assert weights == [0.1, 0.2, 0.3, 0.4], f"after P(. | {history}) the weights 0.1, 0.2, 0.3, 0.4 have become {weights}: {advice}"
 
 
 @hidden(points=0.5)
@@ -299,6 +303,7 @@ def check_continuation_counts(KneserNey):
         (0.53 / 5, "an end token in front of a paragraph is a token before the first one too; 8 different bigrams, not 5"),
         (0.56 / 6, "divide by the total of the continuation counts, 8, not by the number of different tokens, 6"),
         (0.02, "this is 1 / V: the unigrams are not used; the key of their table is (), the empty tuple"),
+        (0.021, "this is P(2 | 0), as if an end token stood in front; () is a history too: do not pad it"),
     )
     others = (
         (0.56 / 8, "must stands after two different tokens, we and they; count the tokens before it, not those after it"),
@@ -392,9 +397,12 @@ def check_long_and_unseen_histories(KneserNey):
 
 @hidden(points=1)
 def check_three_orders(KneserNey):
-    """Three orders by hand: the middle order counts continuations too"""
-    model = KneserNey(_three_tables(), 0.5, 5)
+    """Three orders by hand: the middle order counts continuations too; another discount, and another model made later"""
+    model, other = (KneserNey(_three_tables(), discount, 5) for discount in (0.5, 0.75))
+    KneserNey(_york_tables(), 0.75, 50)  # made later, it changes nothing in these two
+    later = "a model made later has changed this one: keep what belongs to one model in `self`"
     slips = (
+        *((number, later) for number in (0.17, 0.1375, 0.0425)),
         ((2.5 + 0.5 * 0.18) / 3, "the bigram (1, 2) counts 3; below the highest order, count the different tokens before it: 0 and 3"),
         (1.9 / 6, "one different token stands before 2 in the given bigrams; do not add up continuation counts"),
     )
@@ -408,6 +416,10 @@ def check_three_orders(KneserNey):
     ):
         what = f"orders 1 to 3 of [1, 2], [1, 2], [3, 1, 2], discount 0.5, V = 5: P({token} | {history})"
         _assert_number(what, model.probability(history, token), want, slips)
+    for history, want, half in (((), 0.17, 0.18), ((1,), 0.68875, 0.795), ((0, 1), 0.88328125, 0.94875)):
+        what = f"orders 1 to 3 of [1, 2], [1, 2], [3, 1, 2], discount 0.75, V = 5: P(2 | {history})"
+        given = ((half, "this is what the discount 0.5 gives; use the one that is given"),)
+        _assert_number(what, other.probability(history, 2), want, given)
 
 
 @hidden(points=0.5)
@@ -491,9 +503,12 @@ def check_bits_per_byte(perplexity_and_bits_per_byte):
 
 @hidden(points=0.5)
 def check_measures_of_known_texts(perplexity_and_bits_per_byte):
-    """Uniform models, certain tokens, arrays, and a token cut in two"""
+    """Uniform models, certain tokens, arrays, which stay as they are, and a token cut in two"""
     for V, T in ((2048, 1), (7, 300)):
-        got = perplexity_and_bits_per_byte(np.full(T, -math.log(V)), 2 * T)
+        log_probs = np.full(T, -math.log(V))
+        got = perplexity_and_bits_per_byte(log_probs, 2 * T)
+        advice = "write `x = x / …`, not `x /= …`"
+        assert (log_probs == -math.log(V)).all(), f"the array of logarithms {-math.log(V):.4f} holds {log_probs[0]:.4f} now: {advice}"
         _assert_measure(f"an array of {T} token(s) of probability 1/{V}, {2 * T} bytes", got, 0, V)
         _assert_measure(f"an array of {T} token(s) of probability 1/{V}, {2 * T} bytes", got, 1, math.log2(V) / 2)
     certain = perplexity_and_bits_per_byte([0.0, 0.0, 0.0], 9)
@@ -549,6 +564,8 @@ def _assert_list(what, got):
     """generate returns a list, whose length and tokens can then be compared."""
     kind = f"a {type(got).__name__}, {got!r:.100}" if got is not None else shown(got)
     assert isinstance(got, list), f"{what}: expected a list of tokens, got {kind}"
+    strange = [token for token in got if not isinstance(token, Integral)]
+    assert not strange, f"{what}: expected ids, which are whole numbers, in the list, got {strange[:1]!r:.100}"
 
 
 @visible(points=0.5)
@@ -637,7 +654,7 @@ def check_limits(generate):
 
 @hidden(points=0.5)
 def check_cold(generate):
-    """Temperature 0.001 works, although 0.1 to the power 1000 is 0.0 in floating point"""
+    """Temperature 0.001 works, although 0.1 to the power 1000 is 0.0 in floating point; equal probabilities stay equal"""
     p = [0.0, *[0.06] * 7, 0.1, *[0.06] * 8]
     what = "token 8 with 0.1, fifteen others with 0.06, temperature 0.001"
     try:
@@ -646,6 +663,11 @@ def check_cold(generate):
         advice = "every power is 0.0, and their sum too: divide by the largest probability before you raise to the power"
         raise AssertionError(f"{what}: {type(error).__name__}, {error!s:.80}; {advice}") from None
     _assert_tokens(what, got, [8] * 20)
+    got = generate(_always(0, 0.5, 0.5), [1], 40, 0.001, 0, np.random.default_rng(5))
+    what = "tokens 1 and 2 with 0.5 each, temperature 0.001"
+    _assert_list(what, got)
+    advice = "equal probabilities stay equal, so draw; only temperature 0 takes the most likely"
+    assert len({*got}) > 1, f"{what}: {len(got)} tokens, all of them {got[:1]}, expected both: {advice}"
 
 
 @hidden(points=0.25)

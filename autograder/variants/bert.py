@@ -45,6 +45,22 @@ edited(
     fails="check_embeddings_of_library",
     says="eps is 1e-12, not torch's 1e-5",
 )
+edited(
+    __name__,
+    "dropout_in_training",
+    of="InputEmbeddings",
+    edits={f"self.LayerNorm({_SUM})": f"F.dropout(self.LayerNorm({_SUM}), 0.1, self.training)"},
+    fails="check_embeddings_at_the_ends",
+    says="in which there is no dropout either",
+)
+edited(
+    __name__,
+    "all_of_type_0",
+    of="InputEmbeddings",
+    edits={"self.token_type_embeddings(types)": "self.token_type_embeddings(0 * types)"},
+    fails="check_two_tokens",
+    says="every token has the row of type 0",
+)
 
 
 @right(of="InputEmbeddings")
@@ -120,6 +136,26 @@ edited(
 )
 
 
+edited(
+    __name__,
+    "share_of_all_places",
+    of="mask_tokens",
+    edits={
+        "< share\n": "< share * ids.numel() / max(int((~torch.isin(ids, torch.tensor(special, dtype=ids.dtype))).sum()), 1)\n",
+    },
+    fails="check_each_by_itself",
+    says="however many special ones stand beside it",
+)
+edited(
+    __name__,
+    "never_chooses_mask_id",
+    of="mask_tokens",
+    edits={"torch.tensor(special, dtype=ids.dtype)": "torch.tensor([*special, mask_id], dtype=ids.dtype)"},
+    fails="check_masking_at_the_ends",
+    says="mask_id 4, which is not special here, share = 1: at place (0, 1) stood 4",
+)
+
+
 @right(of="mask_tokens")
 def by_one_draw(ids, special, mask_id, V, generator, share=0.15):
     masked, labels = ids.clone(), torch.full_like(ids, -100)
@@ -179,6 +215,35 @@ edited(
     edits={"    if len(filled) < 2:\n        raise ValueError(": "    if len(filled) < 2:\n        return list("},
     fails="check_pairs_at_the_ends",
     says="expected a ValueError",
+)
+
+
+edited(
+    __name__,
+    "one_document_in_n_follows",
+    of="next_sentence_pairs",
+    edits={"if draw(2):": "if draw(len(filled)) == 0:"},
+    fails="check_strangers_are_equally_likely",
+    says="however many documents there are",
+)
+edited(
+    __name__,
+    "next_of_the_first_equal",
+    of="next_sentence_pairs",
+    edits={"pairs.append((first, following, True))": "pairs.append((first, document[list(document).index(first) + 1], True))"},
+    fails="check_pairs_at_the_ends",
+    says="the third pair is ('a', 'b', True), expected ('a', 'c', True)",
+)
+edited(
+    __name__,
+    "empty_documents_removed",
+    of="next_sentence_pairs",
+    edits={
+        "filled = [document for document in documents if len(document) > 0]": "while [] in documents:\n"
+        "        documents.remove([])\n    filled = documents"
+    },
+    fails="check_pairs_at_the_ends",
+    says="the documents that were given are changed",
 )
 
 
@@ -246,6 +311,16 @@ edited(
 )
 
 
+edited(
+    __name__,
+    "places_first",
+    of="Encoder",
+    edits={', "batch_first": True}': "}"},
+    fails="check_encoder_of_torch",
+    says="want batch_first=True",
+)
+
+
 @right(of="Encoder")
 class PartByPart(nn.Module):
     def __init__(self, C, H, M, layers, eps=1e-12):
@@ -308,6 +383,16 @@ edited(
     edits={"encoder.load_state_dict(state, strict=False)": "encoder.load_state_dict(state, strict=False, assign=True)"},
     fails="check_copies",
     says="copy the numbers, do not share the tensors",
+)
+
+
+edited(
+    __name__,
+    "pooler_taken_out",
+    of="load_pretrained",
+    edits={"published = pretrained.state_dict()": "pretrained.pooler = None\n    published = pretrained.state_dict()"},
+    fails="check_copies",
+    says="pooler.dense.weight of the published model is changed",
 )
 
 
@@ -420,6 +505,32 @@ edited(
     edits={"logits.log_softmax(dim=-1)[": "logits["},
     fails="check_one_gap_at_a_time",
     says="take their log-softmax over the vocabulary",
+)
+
+
+edited(
+    __name__,
+    "graph_kept",
+    of="pseudo_log_probs",
+    edits={"with torch.no_grad():": "with torch.enable_grad():"},
+    fails="check_bert_mini",
+    says="the result carries gradients",
+)
+edited(
+    __name__,
+    "read_at_the_rows_number",
+    of="pseudo_log_probs",
+    edits={"model(rows).prediction_logits[which, some]": "model(rows).prediction_logits[which, which]"},
+    fails="check_one_gap_at_a_time",
+    says="this was read at another place",
+)
+edited(
+    __name__,
+    "probability_of_mask_id",
+    of="pseudo_log_probs",
+    edits={"[which, ids[some]]": "[which, mask_id]"},
+    fails="check_one_gap_at_a_time",
+    says="this is the probability of another token",
 )
 
 
