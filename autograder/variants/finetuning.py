@@ -56,6 +56,14 @@ edited(
     fails="check_dropout_of_the_pooled",
     says="the pooled vector goes through nn.Dropout, before the linear layer",
 )
+edited(
+    __name__,
+    "asserts_the_pooling",
+    of="ClassificationHead",
+    edits={'            raise ValueError(f\'pooling is "mean" or "first", not {pooling!r}\')': "            assert False, pooling"},
+    fails="check_head_of_library",
+    says="raised AssertionError, expected ValueError",
+)
 
 
 @right(of="ClassificationHead")
@@ -108,6 +116,15 @@ edited(
     fails="check_shared_table",
     says="does not ask for a gradient, and it should",
 )
+edited(
+    __name__,
+    "all_before_trained",
+    of="freeze",
+    edits={"sum(one.numel() for one in chosen), sum(one.numel() for one in every)": "*(sum(one.numel() for one in ones) "
+           "for ones in (every, chosen)),"},
+    fails="check_freeze_by_hand",
+    says="first how many are trained",
+)  # fmt: skip
 
 
 @right(of="freeze")
@@ -251,6 +268,17 @@ edited(
     fails="check_span_begins_before_it_ends",
     says="and begins first",
 )  # fmt: skip
+
+
+@wrong(of="best_span", fails="check_span_begins_before_it_ends", says="got None, expected (2, 2): logits may all be negative")
+def score_to_beat_is_zero(start, end, in_context, longest):
+    starts, ends, inside = start.tolist(), end.tolist(), in_context.tolist()
+    best, span = 0, None
+    for i in range(len(starts)):
+        for j in range(i, min(len(starts), i + longest)):
+            if inside[i] and inside[j] and starts[i] + ends[j] > best:
+                best, span = starts[i] + ends[j], (i, j)
+    return span
 
 
 @right(of="best_span")
@@ -471,6 +499,22 @@ edited(
     fails="check_interval_by_hand",
     says="divide the sum of squares by n - 1",
 )
+edited(
+    __name__,
+    "rounded",
+    of="interval",
+    edits={"return mean, mean - half, mean + half": "return tuple(round(one, 3) for one in (mean, mean - half, mean + half))"},
+    fails="check_interval_by_hand",
+    says="is t rounded, or the result?",
+)
+
+
+@wrong(of="interval", fails="check_interval_of_scipy", says="stopped with ValueError: math domain error")
+def mean_of_squares(scores):
+    n, mean = len(scores), sum(scores) / len(scores)
+    s = math.sqrt((sum(one * one for one in scores) - n * mean * mean) / (n - 1))
+    half = float(stats.t.ppf(0.975, n - 1)) * s / math.sqrt(n)
+    return mean, mean - half, mean + half
 
 
 @right(of="interval")

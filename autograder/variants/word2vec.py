@@ -81,6 +81,30 @@ edited(
     fails="check_short_sentences",
     says="has become []: it must stay as it is",
 )
+edited(
+    __name__,
+    "first_centre_alone",
+    of="skip_gram_pairs",
+    edits={"    return pairs": "        return pairs"},
+    fails="check_neighbours",
+    says="does `return` stand inside a loop?",
+)
+edited(
+    __name__,
+    "places_in_place_of_words",
+    of="skip_gram_pairs",
+    edits={"(centre, words[j])": "(i, j)"},
+    fails="check_neighbours",
+    says="pair the words that stand there",
+)
+edited(
+    __name__,
+    "place_of_a_word_by_index",
+    of="skip_gram_pairs",
+    edits={"enumerate(words):\n": "enumerate(words):\n        i = list(words).index(centre)\n"},
+    fails="check_repeated_words",
+    says="`index` finds the first alone",
+)
 
 
 @wrong(of="skip_gram_pairs", fails="check_neighbours", says="order them by the centre's place, then by the context's")
@@ -165,6 +189,17 @@ edited(
 def one_example_for_each_pair(words, window):
     places = range(len(words))
     return [(words[j], words[i]) for i in places for j in places if 0 < abs(i - j) <= window]
+
+
+@wrong(of="cbow_examples", fails="check_contexts_at_the_ends", says="it lacks the centre's own")
+def removes_the_first_such_word(words, window):
+    examples = []
+    for i, centre in enumerate(words):
+        context = list(words[max(0, i - window) : i + window + 1])
+        context.remove(centre)
+        if context:
+            examples.append((context, centre))
+    return examples
 
 
 @wrong(of="cbow_examples", fails="check_contexts_at_the_ends", says="every word that has a context is a centre")
@@ -262,6 +297,13 @@ def divides_by_the_threshold(counts, sample):
     return np.array(kept)
 
 
+@wrong(of="keep_probabilities", fails="check_no_subsampling", says="the counts [5, 3, 1] have become")
+def divides_floats_in_place(counts, sample):
+    f = np.asarray(counts, dtype=float)
+    f /= f.sum()
+    return np.minimum(1, np.sqrt(sample / f) + sample / f) if sample else np.ones(len(f))
+
+
 @right(of="keep_probabilities")
 def one_count_at_a_time(counts, sample):
     total = sum(int(count) for count in counts)
@@ -328,6 +370,22 @@ edited(
     edits={"** power\n": "** power\n    weights[1000:] = 0\n"},
     fails="check_as_gensim_draws",
     says="the probability of 'the' is",
+)
+edited(
+    __name__,
+    "whole_numbers_to_a_power",
+    of="noise_distribution",
+    edits={"np.asarray(counts, dtype=float)": "np.asarray(counts)"},
+    fails="check_as_gensim_draws",
+    says="Integers to negative integer powers",
+)
+edited(
+    __name__,
+    "powers_in_32_bits",
+    of="noise_distribution",
+    edits={"dtype=float": "dtype=np.float32"},
+    fails="check_as_gensim_draws",
+    says="compute in 64-bit floats",
 )
 
 
@@ -589,8 +647,8 @@ edited(
         "            np.add.at(E, ids[here], -rate * (errors @ u))\n": "",
         "-rate * (errors.T @ e))\n": "-rate * (errors.T @ e))\n            np.add.at(E, ids[here], -rate * (errors @ U[rows]))\n",
     },
-    fails="check_steps",
-    says="compute both steps from E and U as they were",
+    fails="check_start",
+    says="both steps are computed from E and U as they were",
 )
 edited(
     __name__,
@@ -649,6 +707,58 @@ edited(
     edits={"len(keep), 32": "len(keep), 1_000_000"},
     fails="check_long_text",
     says="take steps for at most 64 centres at a time",
+)
+edited(
+    __name__,
+    "context_vectors_start_at_random",
+    of="train_sgns",
+    edits={"np.zeros((V, C), dtype=np.float32)": "generator.uniform(-1 / C, 1 / C, (V, C)).astype(np.float32)"},
+    fails="check_start",
+    says="U starts at 0",
+)
+edited(
+    __name__,
+    "noise_of_its_own_chance",
+    of="train_sgns",
+    edits={"generator.random(B)": "np.random.random(B)"},
+    fails="check_start",
+    says="take every random number from `generator`",
+)
+edited(
+    __name__,
+    "rate_by_words_that_stay",
+    of="train_sgns",
+    edits={"        read += len(sentence)\n": "", "        places, radius": "        read += len(ids)\n        places, radius"},
+    fails="check_windows_and_epochs",
+    says="falls with words taken out, too",
+)
+edited(
+    __name__,
+    "rate_falls_in_every_epoch",
+    of="train_sgns",
+    edits={"(1 - read / to_read)": "(1 - read * epochs % to_read / to_read)"},
+    fails="check_windows_and_epochs",
+    says="falls once, over all epochs together",
+)
+edited(
+    __name__,
+    "taken_out_once_for_all",
+    of="train_sgns",
+    edits={
+        "heights = np.cumsum(noise)": "heights, once = np.cumsum(noise), {}",
+        "sentence[generator.random(len(sentence)) < keep[sentence]]": "once.setdefault(id(sentence), sentence"
+        "[generator.random(len(sentence)) < keep[sentence]])",
+    },
+    fails="check_words_taken_out",
+    says="draw anew in every epoch",
+)
+edited(
+    __name__,
+    "windows_end_with_the_block",
+    of="train_sgns",
+    edits={"slice(max(0, start - window), start + block + window)": "slice(start, start + block)"},
+    fails="check_long_text",
+    says="a window reaches over the block's ends",
 )
 edited(__name__, "blocks_of_sixty_four", of="train_sgns", edits={"len(keep), 32": "len(keep), 64"})
 
@@ -809,6 +919,30 @@ edited(
     edits={"self._closest(self.units[self.index[word]]": "self._closest(self.units[self.index.get(word, 0)]"},
     fails="check_ties_and_edges",
     says="expected a KeyError",
+)
+edited(
+    __name__,
+    "sort_that_is_not_stable",
+    of="WordVectors",
+    edits={'argsort(kind="stable")': "argsort()"},
+    fails="check_ties_and_edges",
+    says="by a stable sort",
+)
+edited(
+    __name__,
+    "lengths_with_something_added",
+    of="WordVectors",
+    edits={"np.divide(vectors, lengths, out=np.zeros(np.shape(vectors)), where=lengths > 0)": "vectors / (lengths + 1e-8)"},
+    fails="check_ties_and_edges",
+    says="makes equal cosines unequal",
+)
+edited(
+    __name__,
+    "all_answers_for_none",
+    of="WordVectors",
+    edits={"if self.words[i] not in without][:k]": "if self.words[i] not in without][: k or None]"},
+    fails="check_ties_and_edges",
+    says="expected no word",
 )
 
 
