@@ -54,6 +54,8 @@ def _assert_shifted(shift, rows, lengths, start=_START, pad=_PAD):
             (row, "it is the targets: at each place the decoder would read the very word that it shall say there"),
             ([*row[1:], pad], "it is shifted to the left, so the decoder would read the word behind the one that it shall say"),
             ([row[-1], *row[:-1]], f"its first place must hold start, {start}"),
+            (want[: length - 1] + [pad] * (filling + 1), "the last word is read, too: behind it the decoder shall say the end token"),
+            ([*row[1:], start], "it is shifted to the left, so the decoder would read the word behind the one that it shall say"),
             ([start, *row[1:]], "start takes the place of the first word; the words must move to the right"),
         )
         advice = next((f": {more}" for slip, more in slips if inputs[i] == slip), "")
@@ -161,16 +163,22 @@ def _slips_of_softmax(query, memory, mask):
     scores = torch.einsum("bm,bsm->bs", query, memory)
     masked, M = scores.masked_fill(~mask, -math.inf), query.shape[1]
     all_weights = scores.softmax(1)
-    if mask.all():
-        yield torch.zeros_like(scores), "the mask is the wrong way round: True may be looked at"
+    lowest = torch.finfo(scores.dtype).min
+    turned = scores.masked_fill(mask, lowest).softmax(1)
+    for slip in (turned, turned * mask, *[torch.zeros_like(scores)] * bool(mask.all())):
+        yield slip, "the mask is the wrong way round: True may be looked at"
     yield scores, "these are the scores; take their softmax"
     yield masked, "these are the scores; take their softmax"
     yield (masked / math.sqrt(M)).softmax(1), f"the scores are divided by the root of M = {M}; here they are not divided by anything"
     yield (scores.masked_fill(mask, -math.inf)).softmax(1), "the mask is the wrong way round: True may be looked at"
     yield all_weights, "a place with mask False is looked at"
-    yield (scores * mask).softmax(1), "a score of 0 is no mask, as e⁰ is 1: its exponential must be left out"
+    for slip in ((scores * mask).softmax(1), (scores * mask).softmax(1) * mask):
+        yield slip, "a score of 0 is no mask, as e⁰ is 1: its exponential must be left out"
+    in_front = torch.arange(mask.shape[1]) < mask.sum(dim=1, keepdim=True)
+    yield scores.masked_fill(~in_front, lowest).softmax(1), "hidden places may lie anywhere, not only at the end: go by the mask itself"
     yield all_weights * mask, "a row sums to less than 1: hide the places before the softmax, so that the others share all the weight"
-    yield masked.softmax(0), "the softmax runs over the sentences of the batch; it belongs over the places of one, the last dimension"
+    for slip in (masked.softmax(0), scores.masked_fill(~mask, lowest).softmax(0) * mask):
+        yield slip, "the softmax runs over the sentences of the batch; it belongs over the places of one, the last dimension"
     yield masked.log_softmax(1), "these are logarithms of the weights"
 
 
@@ -268,7 +276,7 @@ def _assert_behaves(attend, query, memory, mask, oracle):
 
 @hidden(points=0.5)
 def check_lookup_properties(dot_product_attention):
-    """Large scores, float32, one place, gaps in the mask and what stands in them; the order of the places; nothing is changed"""
+    """Large scores, both types, one place, gaps in the mask and what stands in them; the order of the places; nothing is changed"""
     query, memory, mask = _batch(3, 6, 4, 15)
     mask[:, 1] = mask[0, 4] = mask[2, 0] = False
     _assert_behaves(dot_product_attention, query, memory, mask, _library)
@@ -277,9 +285,10 @@ def check_lookup_properties(dot_product_attention):
     low = -3000 * query.abs() - 3000, memory.abs() + 1, mask
     _assert_looked_up(dot_product_attention, "scores of minus some thousands", *low, _library(*low))
     small = query.float(), memory.float(), mask
-    context, weights = _attended(dot_product_attention, "float32", *small)
-    for name, one in (("context", context), ("weights", weights)):
-        assert one.dtype == torch.float32, f"query and memory are float32, and the {name} {one.dtype}: keep their type"
+    for kind, given in (("float32", small), ("float64", (query, memory, mask))):
+        context, weights = _attended(dot_product_attention, kind, *given)
+        for name, one in (("context", context), ("weights", weights)):
+            assert one.dtype == given[0].dtype, f"query and memory are {kind}, and the {name} {one.dtype}: keep their type"
     _assert_looked_up(dot_product_attention, "float32", *small, _library(*small), tolerance=1e-4)
 
 
@@ -368,7 +377,13 @@ def check_additive_batch(AdditiveAttention):
     """A batch of random queries and memories, M = 4, A = 5, beside a walk from place to place"""
     weights = _random_additive(4, 5, 21)
     given, what = _batch(3, 5, 4, 22, [5, 2, 3]), "three sentences of 5, 2 and 3 places"
-    _assert_looked_up(_additive(AdditiveAttention, weights), what, *given, _by_places(weights)(*given))
+    swapped = weights | {"W": weights["U"], "U": weights["W"]}
+    slips = (
+        (_by_places(swapped)(*given)[1], "W and U have changed places: W is for the query, U for the memory"),
+        (_by_places(weights, lambda x: x)(*given)[1], "tanh is missing"),
+        (_by_places(weights)(*given[:2], torch.ones_like(given[2]))[1], "a place with mask False is looked at"),
+    )
+    _assert_looked_up(_additive(AdditiveAttention, weights), what, *given, _by_places(weights)(*given), slips)
 
 
 @hidden(points=0.5)
@@ -467,7 +482,9 @@ def _assert_step(Decoder, what, weights, given, slips=(), look=_look):
     assert_close(f"{what}: the new state", new, wanted[1], usual)
     early = look(state, memory, mask)
     asked = "the attention is asked with the state from before the step; the query is the new state"
-    assert_close(f"{what}: the weights", looked, wanted[2], [(early[1], asked)])
+    open_ = look(wanted[1], memory, torch.ones_like(mask))[1]
+    usual = [(early[1], asked), (open_, "the attention gets another mask: hand the mask on as it is")]
+    assert_close(f"{what}: the weights", looked, wanted[2], usual)
     n, matrix = M, weights["combine.weight"]
     swapped = weights | {"combine.weight": torch.cat([matrix[:, n:], matrix[:, :n]], dim=1)}
     slips = [
@@ -521,16 +538,18 @@ def check_batch_of_steps(Decoder):
 def check_attention_is_called(Decoder):
     """The attention is called once a step, with the new state, the memory and the mask; its context and weights are used"""
     weights, given = _decoder_weights(6, 2, 3, 44), _decoder_batch(6, 3, 4, 2, 45, [4, 2])
-    asked, generator = [], torch.Generator().manual_seed(46)
+    asked, follows, generator = [], [], torch.Generator().manual_seed(46)
     answer = torch.randn(2, 3, generator=generator, dtype=torch.float64), torch.rand(2, 4, generator=generator, dtype=torch.float64)
 
     def look(query, memory, mask):
         asked.append((query.detach().clone(), memory.detach().clone(), mask.clone()))
+        follows.append(query.requires_grad)
         return answer
 
     got = _decoder(Decoder, weights, look)(*(one.clone() for one in given))
     logits, _, looked = _stepped("an attention that gives random numbers", got, 2, 6, 3, 4)
     assert len(asked) == 1, f"one step: the attention was called {len(asked)} times, expected once"
+    assert follows[0], "the query of the attention is cut off from the gradients: hand on the new state itself, not detached"
     query, memory, mask = asked[0]
     wanted = _oracle_step(weights, *given, lambda *_: answer)
     for name, one, want in (("query", query, wanted[1]), ("memory", memory, given[2])):
@@ -592,12 +611,12 @@ _BY_HAND = {  # the worked example of 6.5 and 6.6: what was written -> the proba
 class _Model:
     """A model that is a table; it remembers what it was asked. What it calls a state is everything that was read."""
 
-    def __init__(self, table, V=6, start=_START):
-        self.table, self.V, self.start, self.asked = table, V, start, []
+    def __init__(self, table, V=6, start=_START, end=_END):
+        self.table, self.V, self.start, self.end, self.asked = table, V, start, end, []
 
     def probabilities(self, written):
         """p of each token after these, {token: p}; a table without the place says the end."""
-        return self.table(written) if callable(self.table) else self.table.get(written, {_END: 1.0})
+        return self.table(written) if callable(self.table) else self.table.get(written, {self.end: 1.0})
 
     def step(self, token, state):
         token, state = int(token), tuple(map(int, state))
@@ -612,7 +631,7 @@ class _Model:
 
     def score(self, written, max_length):
         """The log-probability of a sentence, that of its end included, unless it was cut."""
-        whole = (*written, _END) if len(written) < max_length else tuple(written)
+        whole = (*written, self.end) if len(written) < max_length else tuple(written)
         return sum(math.log(self.probabilities(whole[:i]).get(token, 0.0) or 1e-300) for i, token in enumerate(whole))
 
     def next_ones(self, written):
@@ -622,7 +641,7 @@ class _Model:
 
     def steps(self, written, max_length):
         """For a message: the probability of each token of a sentence, that of its end included, unless it was cut."""
-        whole = (*written, _END)[: max(max_length, len(written))]
+        whole = (*written, self.end)[: max(max_length, len(written))]
         chances = (self.probabilities(whole[:i]).get(token, 0.0) for i, token in enumerate(whole[:7]))
         return f"{list(written)!s:.40} has {' · '.join(f'{p:.3g}' for p in chances) or 1}"
 
@@ -632,7 +651,7 @@ class _Model:
         while len(written) < max_length:
             p = self.probabilities(written)
             token = min(p, key=lambda one: (-p[one], one))
-            if token == _END:
+            if token == self.end:
                 break
             written = (*written, token)
         return list(written)
@@ -661,11 +680,11 @@ def _tokens(what, got):
 def _assert_greedy(greedy, what, model, max_length):
     """The sentence of greedy decoding, and how often the model was asked."""
     want = model.greedy(max_length)
-    got = _tokens(what, greedy(model.step, (), model.start, _END, max_length))
+    got = _tokens(what, greedy(model.step, (), model.start, model.end, max_length))
     slips = (
-        ([*want, _END], "the end token is no part of the sentence"),
+        ([*want, model.end], "the end token is no part of the sentence"),
         ([model.start, *want], "start is no part of the sentence"),
-        ([model.start, *want, _END], "start and the end token are no part of the sentence"),
+        ([model.start, *want, model.end], "start and the end token are no part of the sentence"),
         (model.greedy(max_length + 1), f"the sentence holds at most max_length = {max_length} tokens"),
         (model.greedy(max(0, max_length - 1)), f"the sentence may hold max_length = {max_length} tokens, the end token not counted"),
     )
@@ -692,12 +711,14 @@ def check_length_of_greedy(greedy):
 
 @hidden(points=0.5)
 def check_ties_of_greedy(greedy):
-    """Ties go to the lower id, an end at once, tokens that are impossible"""
+    """Ties go to the lower id, an end at once, tokens that are impossible; another start and end"""
     ties = {(): {5: 0.25, 4: 0.375, 3: 0.375}, (3,): {2: 0.5, 5: 0.5}, (4,): {3: 1.0}}
     _assert_greedy(greedy, "after start 3 and 4 are equally likely, and after 3 so are 2 (end) and 5, max_length = 4", _Model(ties), 4)
     _assert_greedy(greedy, "the end token comes at once, max_length = 4", _Model({(): {2: 0.6, 3: 0.4}}), 4)
     repeats = _Model(lambda written: {1: 0.7, 0: 0.3} if len(written) < 3 else {0: 0.6, 2: 0.4})
     _assert_greedy(greedy, "a model that writes the tokens 1 and 0, max_length = 6", repeats, 6)
+    other = _Model({(): {4: 0.6, 5: 0.4}, (4,): {2: 0.7, 5: 0.3}}, start=0, end=5)
+    _assert_greedy(greedy, "start = 0, end = 5, so 2 is a word, max_length = 6", other, 6)
 
 
 @hidden(points=0.5)
@@ -766,13 +787,15 @@ def _assert_found(what, got, wanted, slips=(), model=None, most=0):
         known = ((p, "this is the probability; add up the logarithms"), (-want, "the sign is wrong"))
         known += ((want / steps, "it is not divided by the length"), (want / max(1, len(one)), "it is not divided by the length"))
         usual = "it is the sum of the log-probabilities, that of the end token included"
+        if model and len(one) == most:
+            usual = f"a hypothesis that holds max_length = {most} tokens is finished: no end token is chosen, and none counts"
         advice = next((more for slip, more in known if math.isclose(score, slip, rel_tol=1e-6) and slip != want), usual)
         told = f"{what}: the score of {one} is {score:.4f}, expected {want:.4f}"
         assert _near(score, want), f"{told}: {advice}"
 
 
 def _search(beam_search, what, model, size, max_length):
-    return _found(what, beam_search(model.step, (), model.start, _END, size, max_length), size)
+    return _found(what, beam_search(model.step, (), model.start, model.end, size, max_length), size)
 
 
 @visible(points=0.5)
@@ -791,7 +814,7 @@ def check_beam_of_one(beam_search):
     for most, tokens, p in ((10, [3, 4], 0.12), (2, [3, 4], 0.2), (1, [3], 0.5), (0, [], 1.0)):
         what = f"the worked example, size = 1, max_length = {most}"
         slips = (([[3, 4]], f"a hypothesis that holds max_length = {most} tokens is finished"),)
-        _assert_found(what, _search(beam_search, what, _Model(_BY_HAND), 1, most), [(tokens, p)], slips)
+        _assert_found(what, _search(beam_search, what, _Model(_BY_HAND), 1, most), [(tokens, p)], slips, _Model(_BY_HAND), most)
 
 
 _FINISHES = {  # the end comes at once for one of the best hypotheses
@@ -825,12 +848,13 @@ _LOWER_IS_OVER = {  # in round 3 a child of the upper hypothesis, [3, 5, 3], has
     (4,): {2: 0.25, 3: 0.25, 4: 0.25, 5: 0.25},
     (3, 5): {2: 0.75, 3: 0.25},
 }
+_UPPER_IS_4 = {(): {4: 0.5, 3: 0.25, 5: 0.25}, (4,): {2: 0.25, 3: 0.25, 4: 0.25, 5: 0.25}, (3,): {3: 0.5, 4: 0.5}}  # its children tie
 _UPPER_IS_OVER = {(): {2: 0.5, 3: 0.5}, (3,): {4: 1.0}}  # in round 2 the child of the lower, [3, 4], has the score of the upper one, []
 
 
 @hidden(points=0.5)
 def check_ties_and_ends_of_beam(beam_search):
-    """Ties, the greatest length, impossible tokens, a beam wider than all there is"""
+    """Ties, the greatest length, impossible tokens, a beam wider than all there is; another start and end"""
     what = "everything equally likely, size = 3, max_length = 2"
     even = _Model(lambda written: {2: 0.25, 3: 0.25, 4: 0.25, 5: 0.25})
     slips = (([[], [3], [4]], _TIES),)
@@ -850,6 +874,14 @@ def check_ties_and_ends_of_beam(beam_search):
         what = f"{model.next_ones(())}, and ties between a finished hypothesis and the child of another, size = 2"
         slips = ((lost, "of equal scores the one goes first whose parent stood further up, and a finished one is its own parent"),)
         _assert_found(what, _search(beam_search, what, model, 2, 5), wanted, slips, model, 5)
+    model = _Model(_UPPER_IS_4)
+    what = f"{model.next_ones(())}, and then all are equally likely, size = 2, max_length = 2"
+    slips = (([[3, 3], [3, 4]], "of equal scores the one goes first whose parent stood further up: [4] stands above [3]"),)
+    _assert_found(what, _search(beam_search, what, model, 2, 2), [([4], 0.125), ([4, 3], 0.125)], slips, model, 2)
+    what = "start = 0, end = 5, the word 2 and the end equally likely, size = 3, max_length = 3"
+    other = _Model({(): {2: 0.5, 5: 0.5}, (2,): {2: 0.5, 5: 0.5}}, start=0, end=5)
+    slips = (([[], [2], [2, 2]], "of one parent the lower id goes first, and the end token has the id 5 here"),)
+    _assert_found(what, _search(beam_search, what, other, 3, 3), [([], 0.5), ([2, 2], 0.25), ([2], 0.25)], slips, other, 3)
     what = "nothing may be written, max_length = 0, size = 2"
     _assert_found(what, _search(beam_search, what, _Model(_BY_HAND), 2, 0), [([], 1.0)])
 
@@ -1013,9 +1045,9 @@ def _exact_match(Translator):
     source, target = _sentences("validation", "test")
     got = _translations(translator, source)
     wanted = [row[: row.index(_END)] for row in target.tolist()]
-    padded = _translations(translator, F.pad(source[:60], (0, 7)))
+    padded = _translations(translator, F.pad(source[:60], (0, 40)))
     same = sum(one == two for one, two in zip(got, padded, strict=False))
-    moved = "60 sentences with seven more places of padding: more than two of their translations are others"
+    moved = "60 sentences with forty more places of padding: more than two of their translations are others"
     assert same >= 58, f"{moved}: neither the encoder nor the attention may read padding"
     return sum(one == two for one, two in zip(got, wanted, strict=True)) / len(wanted)
 

@@ -165,6 +165,30 @@ edited(
     fails="check_lookup_by_hand",
     says="return the context first, then the weights",
 )
+edited(
+    __name__,
+    "turned_round_and_lowest",
+    of="dot_product_attention",
+    edits={"masked_fill(~mask": "masked_fill(mask"},
+    fails="check_lookup_by_hand",
+    says="the mask is the wrong way round",
+)
+edited(
+    __name__,
+    "mask_by_its_length",
+    of="dot_product_attention",
+    edits={_HIDDEN: f"mask = torch.arange(mask.shape[1]) < mask.sum(1, keepdim=True)\n    {_HIDDEN}"},
+    fails="check_hidden_places",
+    says="hidden places may lie anywhere",
+)
+edited(
+    __name__,
+    "always_float32",
+    of="dot_product_attention",
+    edits={'bm", weights, memory), weights': 'bm", weights, memory).float(), weights.float()'},
+    fails="check_lookup_properties",
+    says="query and memory are float64, and the context torch.float32",
+)
 
 
 @right(of="dot_product_attention")
@@ -247,6 +271,14 @@ edited(
     fails="check_additive_wholly_hidden",
     says="a softmax of nothing has no meaning",
 )
+edited(
+    __name__,
+    "layers_changed_places",
+    of="AdditiveAttention",
+    edits={_SUM: "torch.tanh(self.U(query)[:, None] + self.W(memory))"},
+    fails="check_additive_batch",
+    says="W is for the query, U for the memory",
+)
 
 
 @right(of="AdditiveAttention")
@@ -323,6 +355,14 @@ edited(
     edits={"self.embedding(tokens), state)": "self.embedding(tokens), state.detach())"},
     fails="check_gradients_of_step",
     says="no gradient reaches the state",
+)
+edited(
+    __name__,
+    "detached_query",
+    of="Decoder",
+    edits={"self.attention(state, memory, mask)": "self.attention(state.detach(), memory, mask)"},
+    fails="check_attention_is_called",
+    says="cut off from the gradients",
 )
 
 
@@ -403,6 +443,16 @@ def asks_on_after_the_end(step, state, start, end, max_length):
         token = log_probs.argmax().item()
         tokens.append(token)
     return tokens[: tokens.index(end)] if end in tokens else tokens
+
+
+edited(
+    __name__,
+    "end_is_always_two",
+    of="greedy",
+    edits={"if token == end:": "if token == 2:"},
+    fails="check_ties_of_greedy",
+    says="start = 0, end = 5",
+)
 
 
 @right(of="greedy")
@@ -503,6 +553,40 @@ edited(
     says="joins behind those with the same score",
 )
 edited(__name__, "scores_in_float32", of="beam_search", edits={"enumerate(log_probs.tolist())": "enumerate(log_probs.float())"})
+edited(
+    __name__,
+    "end_is_always_two_in_the_beam",
+    of="beam_search",
+    edits={"tokens + [token] * (token != end)": "tokens + [token] * (token != 2)", "over = token == end": "over = token == 2"},
+    fails="check_ties_and_ends_of_beam",
+    says="start = 0, end = 5",
+)
+edited(
+    __name__,
+    "ties_by_tokens",
+    of="beam_search",
+    edits={
+        "beam = sorted(candidates, key=lambda one: one[1], reverse=True)": "beam = sorted(candidates, key=lambda one: (-one[1], one[0]))"
+    },
+    fails="check_ties_and_ends_of_beam",
+    says="[4] stands above [3]",
+)
+edited(
+    __name__,
+    "end_goes_first",
+    of="beam_search",
+    edits={"enumerate(log_probs.tolist())": "sorted(enumerate(log_probs.tolist()), key=lambda one: one[0] != end)"},
+    fails="check_ties_and_ends_of_beam",
+    says="the end token has the id 5 here",
+)
+edited(
+    __name__,
+    "full_ones_go_on",
+    of="beam_search",
+    edits={"len(longer) == max_length": "len(longer) == max_length + 1"},
+    fails="check_beam_of_one",
+    says="no end token is chosen, and none counts",
+)
 
 
 @right(of="beam_search")
@@ -586,6 +670,14 @@ edited(
     },
     fails="check_most_are_exact",
     says="does the decoder look at the memory of the sentence",
+)
+edited(
+    __name__,
+    "attention_reads_the_padding",
+    of="Translator",
+    edits={"attn_mask=mask[:, None]": "attn_mask=None", "target, steps, generator)": "target, min(steps, 200), generator)"},
+    fails="check_most_are_exact",
+    says="neither the encoder nor the attention may read padding",
 )
 edited(
     __name__,

@@ -45,6 +45,14 @@ edited(
     fails="check_count_of_library",
     says="the last norm is missing",
 )
+edited(
+    __name__,
+    "values_forgotten",
+    of="count_parameters",
+    edits={"2 * C * C + 2 * C * G * D": "2 * C * C + C * G * D"},
+    fails="check_count_by_hand",
+    says="keys have a matrix, and values have one",
+)
 
 
 @right(of="count_parameters")
@@ -132,6 +140,14 @@ edited(
     fails="check_training_of_torch",
     says="expected ValueError",
 )  # fmt: skip
+edited(
+    __name__,
+    "copy_among_the_weights",
+    of="training_memory",
+    edits={'"weights": parameters * size': '"weights": parameters * size + 4 * trained * (kind == "mixed")'},
+    fails="check_training_by_hand",
+    says="the float32 copy counts as the optimizer's",
+)
 
 
 @right(of="training_memory")
@@ -168,6 +184,14 @@ edited(
     edits={"* size": "* 2"},
     fails="check_cache_of_library",
     says="got",
+)
+edited(
+    __name__,
+    "one_layer",
+    of="cache_memory",
+    edits={"* layers * G": "* G"},
+    fails="check_cache_by_hand",
+    says="or: every layer has a cache of its own",
 )
 
 
@@ -273,6 +297,14 @@ edited(
     fails="check_allocation_published",
     says="the loss above the floor",
 )
+edited(
+    __name__,
+    "whole_numbers",
+    of="optimal_allocation",
+    edits={"float(N), float(budget / (6 * N))": "float(round(N)), float(round(budget / (6 * N)))"},
+    fails="check_allocation_of_other_laws",
+    says="optimal_allocation(60",
+)
 
 
 @right(of="optimal_allocation")
@@ -322,6 +354,14 @@ edited(
     edits={'raise ValueError(f"the prompt without examples has a length of {length(prompt)}, and {longest} is the most")': "return prompt"},
     fails="check_prompt_edges",
     says="no room even without examples: expected ValueError",
+)
+edited(
+    __name__,
+    "empty_instruction",
+    of="few_shot_prompt",
+    edits={"[clean(instruction)] if clean(instruction) else []": "[clean(instruction)]"},
+    fails="check_prompt_by_hand",
+    says="an instruction with no text left is no part",
 )
 
 
@@ -375,6 +415,14 @@ edited(
     fails="check_answer_edges",
     says="no letter, digit or underscore stands behind it",
 )
+edited(
+    __name__,
+    "small_letters",
+    of="parse_answer",
+    edits={"named[0] if len(named) == 1 else None": "named[0].lower() if len(named) == 1 else None"},
+    fails="check_answer_by_hand",
+    says="the choice is returned as it stands in choices",
+)
 
 
 @right(of="parse_answer")
@@ -403,6 +451,14 @@ edited(
     fails="check_client_gives_up",
     says="status 401: send was called 5 times, expected 1",
 )  # fmt: skip
+edited(
+    __name__,
+    "shorter_waits_do_not_count",
+    of="RateLimitedClient",
+    edits={"if wait is None else": "if wait is None or wait < w else"},
+    fails="check_client_other_faults",
+    says="then 503 with Retry-After: 1: after failed try 4 it slept",
+)
 edited(
     __name__,
     "headers_as_written",
