@@ -94,9 +94,10 @@ def check_specials_in_the_text(build_vocabulary):
         _assert_vocabulary(what, got, want, slips)
     assert texts == [["b", "<s>", "a"], ["<s>", "b", "c"], []], f"the texts have become {texts}: leave them as they are"
     assert specials == ["</s>", "<s>"], f"the list of special tokens has become {specials}: leave it as it is"
-    for texts, specials, want in (([], ["[UNK]"], ["[UNK]"]), ([[]], [], [])):
-        what = f"the texts {texts}, special tokens {specials}, size 3"
-        _assert_vocabulary(what, ask(what, build_vocabulary, texts, specials, 3), want)
+    several = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>", "<eos>"]
+    for texts, specials, want in (([], ["[UNK]"], ["[UNK]"]), ([[]], [], []), ([[], []], several, several)):
+        what = f"the texts {texts}, special tokens {specials}, size 8"
+        _assert_vocabulary(what, ask(what, build_vocabulary, texts, list(specials), 8), want)
 
 
 @hidden(points=0.5)
@@ -170,6 +171,15 @@ def check_any_vocabulary(WordTokenizer):
         what = f"vocabulary {ids}: decode({given})"
         slips = (("mat mats cat", "look for the word that has the id; the order of the dictionary says nothing"),)
         _assert_same(what, ask(what, words.decode, given), want, slips)
+    other = WordTokenizer(_cat_words(), "[UNK]")
+    what = f"two tokenizers at once, the first with the vocabulary {ids}"
+    advice = "this is what the second one would give: keep what you need in `self`, where each tokenizer has its own"
+    for name, function, given, want, second in (
+        ("encode('cat')", words.encode, "cat", [4], [2]),
+        ("decode([4, 3])", words.decode, [4, 3], "cat mat", ". sat"),
+    ):
+        _assert_same(f"{what}: its {name}", ask(what, function, given), want, ((second, advice),))
+    _assert_same(f"{what}: encode('cat') of the second", ask(what, other.encode, "cat"), [2])
 
 
 @hidden(points=0.5)
@@ -279,7 +289,7 @@ def check_rows_of_one_byte(train_bpe):
 
 @hidden(points=0.5)
 def check_edges_of_training(train_bpe):
-    """No merges wanted, nothing to merge, fewer merges than wanted, and the arguments left as they were"""
+    """No merges wanted, nothing to merge, fewer than wanted, a merge that spells a token of the list; the arguments as they were"""
     for counts, n_merges, want in (
         ({b"ab": 1}, 0, []),
         ({}, 5, []),
@@ -298,6 +308,11 @@ def check_edges_of_training(train_bpe):
         _assert_merges(what, got, want)
         assert given == counts, f"{what}: the counts have become {given!r:.100}: leave them as they are"
         assert tokens == [b"a", b"b", b"c"], f"{what}: the tokens have become {tokens!r:.100}: leave them as they are"
+    what = "counts ab 5, cx 2, abx 2; tokens a, b, ab, c, x"
+    advice = "ab + x and c + x both occur twice; ab stands in `tokens` and keeps its id there, 2, lower than that of c"
+    slips = ((1, (b"c", b"x"), advice),)
+    got = ask(what, train_bpe, {b"ab": 5, b"cx": 2, b"abx": 2}, [b"a", b"b", b"ab", b"c", b"x"], 3)
+    _assert_merges(what, got, [(b"a", b"b"), (b"ab", b"x"), (b"c", b"x")], slips)
 
 
 def _counted(texts):
@@ -338,7 +353,7 @@ def _assert_encoded(what, got, want, spelled, slips=()):
         for ids in (want, got):
             part = ids[start : i + 4]
             names = [spelled[j].decode("utf-8", errors="backslashreplace") if 0 <= j < len(spelled) else "?" for j in part]
-            rows.append(f"{part} ({' '.join(map(repr, names))})")
+            rows.append(f"{part} ({' '.join(map(repr, names))}){' and so on' if len(ids) > i + 4 else ''}")
         where = f" from position {start} on" if start else ""
         raise AssertionError(f"{what}:{where} expected {rows[0]}, got {rows[1]}{''.join(known[:1])}")
 
@@ -465,7 +480,7 @@ def check_longest_part(wordpiece):
         (["un", "##break", "##a", "##ble"], "##able is longer than ##a: take the longest part that fits"),
         (["un", "break", "able"], "a part that goes on a word stands in the vocabulary with ## in front, and is returned so"),
         (["un", "break", "##able"], "a part that goes on a word stands in the vocabulary with ## in front"),
-        (["[UNK]"], "un, ##break and ##able are in the vocabulary; a part that goes on a word is looked up with ## in front"),
+        (["[UNK]"], "its parts are in the vocabulary; one that goes on a word is looked up with ## in front, and may be one letter"),
         (["break"], "the parts are taken from the start of the word on, and together they are the whole word"),
     )
     words = ["unbreakable", "breaks", "able"]
@@ -495,7 +510,7 @@ def check_unknown_words(wordpiece):
 
 @hidden(points=0.25)
 def check_long_words(wordpiece):
-    """A word of 100 characters has parts, one of 101 is unknown; a dictionary as the vocabulary; no words"""
+    """Words of 100 and of 101 characters, capitals, a longest part that leads nowhere; a dictionary as the vocabulary; no words"""
     known_parts = {"a": 5, "##a": 6, "[UNK]": 0}
     words = ["a" * 100, "a" * 101, "a"]
     want = [["a", *["##a"] * 99], ["[UNK]"], ["a"]]
@@ -505,6 +520,14 @@ def check_long_words(wordpiece):
         what = f"a word of {length} characters, all of them a: expected {len(right)} of the parts {sorted(set(right))}"
         assert found == right, f"{what}, got {len(found)} of {sorted(set(found))}; more than 100 characters make a word unknown"
     _assert_parts([], ask("no words", wordpiece, [], known_parts, "[UNK]"), [])
+    for word, vocabulary, parts, mistake, advice in (
+        ("abc", ("ab", "a", "##bc"), ["[UNK]"], ["a", "##bc"], "ab is the longest part, nothing goes on with c, and no part is taken back"),
+        ("Able", ("able", "A", "##ble"), ["A", "##ble"], ["able"], "take the word as it is: A and a are two characters"),
+        ("é" * 100, ("é", "##é"), ["é", *["##é"] * 99], ["[UNK]"], "it has 100 characters, though more bytes"),
+        ("b" * 101, ("b" * 101,), ["[UNK]"], ["b" * 101], "more than 100 characters make a word unknown, whatever the vocabulary holds"),
+    ):
+        got = ask(f"the word {word!r:.20}", wordpiece, [word], set(vocabulary), "[UNK]")
+        _assert_parts([word], got, [parts], ((mistake, f"the vocabulary is {', '.join(vocabulary):.20}; {advice}"),))
 
 
 @lru_cache(maxsize=1)
@@ -659,7 +682,10 @@ def _log_probs(model):
     assert len(values.shape) == 1 < values.size, f"log_probs has the shape {values.shape}, expected (V,), one number for each token"
     what = f"log_probs of {len(values):,} tokens"
     assert not np.isnan(values).any(), f"{what}: that of token {np.isnan(values).argmax()} is nan"
-    advice = ": these are probabilities; return their natural logarithms" if values.min() >= 0 else ""
+    advice = ""
+    if values.min() >= 0:
+        small = values.max() <= 1
+        advice = ": these are probabilities; return their natural logarithms" if small else ": divide the counts by their sum first"
     assert values.max() <= 1e-6, f"{what}: that of token {values.argmax()} is {values.max():.4g}, above 0{advice}"
     token = int(values.argmin())
     end = ": the end token stands behind every text, so count it" if token == 0 else ": add 1 to every count"

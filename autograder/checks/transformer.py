@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from itertools import product
 
 import numpy as np
 import torch
@@ -171,7 +172,8 @@ def check_padding_masks(padding_mask):
 
 def _attended(what, got, output_shape, weights_shape):
     """The pair that attention returned, as tensors without a graph."""
-    assert isinstance(got, tuple | list), f"{what}: expected a pair, (output, weights), got {shown(got)}"
+    assert not isinstance(got, list), f"{what}: expected a pair, (output, weights), got a list: `return output, weights`, without brackets"
+    assert isinstance(got, tuple), f"{what}: expected a pair, (output, weights), got {shown(got)}"
     assert len(got) == 2, f"{what}: expected a pair, (output, weights), got {len(got)} values"
     weights = tensor(f"{what}: the weights", got[1], weights_shape, "(..., T, S)")
     return tensor(f"{what}: the output", got[0], output_shape, "(..., T, E)"), weights
@@ -325,6 +327,12 @@ def _own_heads(MultiHeadAttention, C, H, state):
     return _filled_answer(f"MultiHeadAttention({C}, {H})", MultiHeadAttention(C, H), state, "nn.MultiheadAttention")
 
 
+def _joined(what, got, shape, letters):
+    """What the heads return, one tensor."""
+    assert not isinstance(got, tuple), f"{what}: got a pair or more, as nn.MultiheadAttention returns; return the result alone"
+    return tensor(what, got, shape, letters)
+
+
 def _library_heads(library, query, key, value, mask=None):
     """torch's multi-head attention; there a mask has a row of matrices for each batch and head, and True hides."""
     if mask is not None:
@@ -346,7 +354,7 @@ def check_places_stay_apart(MultiHeadAttention):
     mixed += ", and before joining move the heads' dimension back"
     for about, mask in (("at itself alone", torch.eye(T, dtype=torch.bool)), ("at the first token alone", first_alone)):
         what = f"{_HEADS.format(C, H)}, where each token may look {about}"
-        before, after = (tensor(what, heads(one, one, one, mask), (2, T, C), "(B, T, C)") for one in (x, other))
+        before, after = (_joined(what, heads(one, one, one, mask), (2, T, C), "(B, T, C)") for one in (x, other))
         with torch.no_grad():
             slips = ((_library_heads(library, x, x, x, ~mask), _TORCH_SENSE), (_library_heads(library, x, x, x), "the mask is not used"))
         advice = next((advice for slip, advice in slips if alike(before, slip)), mixed)
@@ -365,7 +373,7 @@ def check_two_heads(MultiHeadAttention):
              "out_proj.weight": torch.tensor([[1.0, 1.0], [0.0, 1.0]]), "out_proj.bias": zeros}  # fmt: skip
     x = torch.tensor([[[1, 0], [0, 1]]], dtype=torch.float64)
     heads = _own_heads(MultiHeadAttention, 2, 2, state)
-    got = tensor("the worked example", heads(x, x, x), (1, 2, 2), "(B, T, C)")
+    got = _joined("the worked example", heads(x, x, x), (1, 2, 2), "(B, T, C)")
     slips = (
         ([[[3, 4], [2, 6]]], "out_proj is missing: this is what the heads return, side by side"),
         ([[[3, 7], [2, 8]]], "out_proj is turned over; it is a linear layer, so call it"),
@@ -413,7 +421,7 @@ def check_heads_of_library(MultiHeadAttention):
     with torch.no_grad():
         want = _library_heads(library, x, x, x)
     what = f"{_HEADS.format(8, 2)}, x of shape (3, 5, 8)"
-    assert_close(f"{what}: the result", tensor(what, heads(x, x, x), (3, 5, 8), "(B, T, C)"), want, _head_slips(library, x))
+    assert_close(f"{what}: the result", _joined(what, heads(x, x, x), (3, 5, 8), "(B, T, C)"), want, _head_slips(library, x))
 
 
 @hidden(points=0.5)
@@ -428,14 +436,14 @@ def check_cross_attention(MultiHeadAttention):
             want = _library_heads(library, *given)
             swapped = _library_heads(library, given[0], given[2], given[1])
             itself = _library_heads(library, given[0], given[0], given[0])
-        got = tensor(what, heads(*given), (2, T, C), "(B, T, C)")
+        got = _joined(what, heads(*given), (2, T, C), "(B, T, C)")
         mixed_up = "the keys and values are made from `key` and `value`, not `query`"
         slips = ((swapped, "key and value are taken for each other"), (itself, mixed_up))
         assert_close(f"{what}: the result", got, want, slips)
         kept = [one.clone() for one in given]
         heads(*given)
         _unchanged(what, dict(zip(("query", "key", "value"), given, strict=True)), dict(zip(("query", "key", "value"), kept, strict=True)))
-        single = tensor(what, heads.float()(*(one.float() for one in given)), (2, T, C), "(B, T, C)")
+        single = _joined(what, heads.float()(*(one.float() for one in given)), (2, T, C), "(B, T, C)")
         assert single.dtype == torch.float32, f"{what}, in float32: the result has the type {single.dtype}"
         assert_close(f"{what}, in float32: the result", single, want, tolerance=1e-4)
 
@@ -452,7 +460,7 @@ def check_masks_of_heads(MultiHeadAttention):
         with torch.no_grad():
             want, turned = (_library_heads(library, x, memory, memory, one) for one in (mask, ~mask))
         what = f"{_HEADS.format(C, H)}, a mask of shape {shape}"
-        got = tensor(what, heads(x, memory, memory, mask), (B, T, C), "(B, T, C)")
+        got = _joined(what, heads(x, memory, memory, mask), (B, T, C), "(B, T, C)")
         assert_close(f"{what}: the result", got, want, ((turned, _TORCH_SENSE),))
 
 
@@ -471,7 +479,7 @@ def check_heads_that_see_nothing(MultiHeadAttention):
     heads = _own_heads(MultiHeadAttention, C, H, library.state_dict())
     x, memory = _drawn((2, T, C), 12), _drawn((2, S, C), 13)
     what = f"{_HEADS.format(C, H)}, a query that may look at nothing"
-    got = tensor(what, heads(x, memory, memory, _blind(T, S)), (2, T, C), "(B, T, C)")
+    got = _joined(what, heads(x, memory, memory, _blind(T, S)), (2, T, C), "(B, T, C)")
     assert not got.isnan().any(), f"{what}: the result holds nan: its weights are 0, so the heads give it 0"
     bias = library.state_dict()["out_proj.bias"]
     for row in (got[0, 1], got[1, 0], got[1, 2]):
@@ -580,7 +588,9 @@ def check_norm_of_library(LayerNorm):
     norm, library = _own_norm(LayerNorm, 8, state), _filled(nn.LayerNorm(8), state)
     with torch.no_grad():
         want, flat = library(x), F.layer_norm(x, (8,))
+        across = F.layer_norm(x.mT, (3,)).mT * state["weight"] + state["bias"]
         slips = (
+            (across, "mean and variance go over dimension 1; they go over the last one, whatever the number of dimensions"),
             (flat, "weight and bias are not used"),
             (flat * state["weight"], "bias is not used"),
             (flat + state["bias"], "weight is not used"),
@@ -644,9 +654,18 @@ def _silenced(state):
     return {name: torch.zeros_like(one) if name.endswith(silent) else one for name, one in state.items()}
 
 
+def _called(what, block, *given):
+    """What a block returns. Where shapes do not fit, torch's attention stops with an AssertionError, which says too little alone."""
+    try:
+        return block(*(one.clone() for one in given))
+    except AssertionError as error:
+        advice = "has it batch_first=True, and are query, key and value given in this order?"
+        raise AssertionError(f"{what}: nn.MultiheadAttention stopped with `{error!s:.150}`: {advice}") from None
+
+
 def _block_result(what, block, x, *more, sense):
     """What a block returns: of x's shape, without nan, the same in a second call. sense: what to say of nan."""
-    got, again = (tensor(what, block(*(one.clone() for one in (x, *more))), tuple(x.shape), "(B, T, C)") for _ in range(2))
+    got, again = (tensor(what, _called(what, block, x, *more), tuple(x.shape), "(B, T, C)") for _ in range(2))
     assert not got.isnan().any(), f"{what}: the result holds nan: {sense}"
     assert (got - again).abs().max() < 1e-9, f"{what}: two calls give two results: no dropout here"
     return got
@@ -664,6 +683,11 @@ def _assert_silent(what, got, x, state, norms, norm_first):
     else:
         turns = f"{''.join(f'{norm}(' for norm in reversed(norms))}x{')' * len(norms)}"
         advice = "x is added to what a part returns, and the sum normalised: norm(x + f(x))"
+        for order in product(norms, repeat=len(norms)):
+            mixed = x
+            for norm in order:
+                mixed = F.layer_norm(mixed, mixed.shape[-1:], state[f"{norm}.weight"], state[f"{norm}.bias"])
+            advice = f"the norms come in the order {', '.join(order)}: each part has one of its own" if alike(got, mixed) else advice
         assert moved < 1e-9, f"{what}, norm_first=False: expected {turns}, and a number differs by {moved:.4f}: {advice}"
 
 
@@ -824,6 +848,7 @@ def check_decoder_of_library(DecoderBlock):
                 (library(x, normed, tgt_mask=_later(3)), "the memory is normalised here; it comes ready from the encoder"),
                 (library(x, memory, tgt_mask=_later(3), memory_key_padding_mask=real), _REAL_SENSE.format("memory_real")),
                 (_memory_first(state, x, memory) if norm_first else math.nan, "first self_attn, then multihead_attn"),
+                (library(x, memory, tgt_mask=_later(4)[:3, 1:]), "a place may look at itself, too: hide only what is later"),
                 (others[0], "self_attn and multihead_attn have changed places; multihead_attn looks at the memory"),
                 *((_decoder(norm_first, state=state, activation=f)(x, memory, tgt_mask=_later(3)), advice) for f, advice in _NOT_RELU),
                 *((other, "norm1 belongs to self_attn, norm2 to multihead_attn, norm3 to the feed-forward layer") for other in others[1:]),
@@ -841,7 +866,7 @@ def check_decoder_with_padding(DecoderBlock):
     for norm_first, T in ((False, 3), (True, 3), (False, 1)):
         library, x = _decoder(norm_first, 49), _drawn((3, T, 8), 50)
         block, what = _own_decoder(DecoderBlock, norm_first, library.state_dict()), f"padding in the memory, {_ORDER[norm_first]}, T = {T}"
-        got, again = (tensor(what, block(x, one, _REAL.clone()), (3, T, 8), "(B, T, C)") for one in (memory, other))
+        got, again = (tensor(what, block(x.clone(), one.clone(), _REAL.clone()), (3, T, 8), "(B, T, C)") for one in (memory, other))
         masks = ~_REAL, None, _REAL
         want, unmasked, turned = (library(x, memory, tgt_mask=_later(T), memory_key_padding_mask=mask).detach() for mask in masks)
         sense = _REAL_SENSE.format("memory_real")
@@ -897,6 +922,8 @@ def check_logits_of_rewriter(Rewriter):
     inputs, prefix = torch.tensor([[5, 9, 4, 7], [8, 3, 0, 0]]), torch.tensor([[1, 7, 4], [1, 3, 8]])
     what = "inputs [[5, 9, 4, 7], [8, 3, 0, 0]]"
     first = _logits(what, model, inputs, prefix)
+    moved = (_logits(what, model, inputs, prefix) - first).abs().max()
+    assert moved < 1e-4, f"{what}: two calls in evaluation mode give two results, {moved:.4f} apart: no dropout there"
     longer = _logits(f"{what} with two more columns of padding", model, F.pad(inputs, (0, 2)), prefix)
     advice = "padding must not be looked at, in the encoder and from the decoder"
     moved = (longer - first).abs().max()
@@ -909,6 +936,8 @@ def check_logits_of_rewriter(Rewriter):
         other[:, t] = 12
         moved = (_logits(what, model, inputs, other) - first)[:, :t].abs().max()
         assert moved < 1e-4, f"{what}: another id at place {t} of the prefix changes the logits of an earlier place, by {moved:.4f}"
+    long = 3 + torch.arange(45)[None] % 16
+    _logits("an input of 40 symbols, a prefix of 45", model, long[:, :40], long)
 
 
 @visible(points=0.25)
@@ -942,6 +971,7 @@ def check_answers(Rewriter):
     )
     known = [f": {advice}" for slip, advice in slips if torch.equal(got, slip)]
     assert torch.equal(got, want), f"{what}: got {got.tolist()}, expected {want.tolist()}{''.join(known[:1])}"
+    _ids(f"{what}, and two columns of padding more", model.answer(F.pad(inputs, (0, 2))), (3, 8))
 
 
 def _exact(what, model, inputs, targets):

@@ -106,6 +106,16 @@ def extends_the_specials(texts, specials, size):
     return {word: i for i, word in enumerate(words[:size])}
 
 
+edited(
+    __name__,
+    "specials_sorted_by_the_alphabet",
+    of="build_vocabulary",
+    edits={"[*specials, *words]": "[*sorted(specials, key=lambda word: (word[0] == '<', word != '[PAD]', word)), *words]"},
+    fails="check_specials_in_the_text",
+    says="in the order of the ids",
+)
+
+
 @right(of="build_vocabulary")
 def sorts_twice(texts, specials, size):
     counts = {}
@@ -207,6 +217,21 @@ class TurnedRound:
 
     def decode(self, ids):
         return " ".join([self.words[i] for i in ids])
+
+
+@wrong(of="WordTokenizer", fails="check_any_vocabulary", says="keep what you need in `self`")
+class SharesItsVocabulary:
+    def __init__(self, vocabulary, unknown):
+        type(self).ids, type(self).unknown = vocabulary, vocabulary[unknown]
+
+    def encode(self, text):
+        return [self.ids.get(word, self.unknown) for word in split_words(text)]  # noqa: F821
+
+    def decode(self, ids):
+        words = {i: word for word, i in self.ids.items()}
+        if not words.keys() >= set(ids):
+            raise ValueError("no such id")
+        return " ".join(words[i] for i in ids)
 
 
 @right(of="WordTokenizer")
@@ -331,7 +356,7 @@ def _recounted(counts, tokens, n_merges, join, pairs):
             break
         best = min(totals, key=lambda pair: (-totals[pair], ids[pair[0]], ids[pair[1]]))
         merges.append(best)
-        ids[best[0] + best[1]] = len(ids)
+        ids.setdefault(best[0] + best[1], len(ids))
         cut = {piece: join(parts, best) if len(parts) > 1 else parts for piece, parts in cut.items()}
     return merges
 
@@ -386,6 +411,16 @@ edited(
     edits={"        if not queue or not queue[0][0]:\n            break\n": ""},
     fails="check_edges_of_training",
     says="stopped with IndexError",
+)
+
+
+edited(
+    __name__,
+    "known_token_takes_a_new_id",
+    of="train_bpe",
+    edits={"ids.setdefault(best[0] + best[1], len(ids))": "ids[best[0] + best[1]] = len(ids)"},
+    fails="check_edges_of_training",
+    says="keeps its id there",
 )
 
 
@@ -621,6 +656,43 @@ edited(
 )
 
 
+edited(
+    __name__,
+    "a_known_word_may_be_long",
+    of="wordpiece",
+    edits={" or len(word) > 100": " or len(word) > 100 and word not in vocabulary"},
+    fails="check_long_words",
+    says="whatever the vocabulary holds",
+)
+edited(
+    __name__,
+    "a_hundred_bytes",
+    of="wordpiece",
+    edits={"len(word) > 100": "len(word.encode()) > 100"},
+    fails="check_long_words",
+    says="though more bytes",
+)
+edited(
+    __name__,
+    "small_letters_alone",
+    of="wordpiece",
+    edits={"word[start:end])": "word[start:end].lower())"},
+    fails="check_long_words",
+    says="A and a are two characters",
+)
+
+
+@wrong(of="wordpiece", fails="check_long_words", says="no part is taken back")
+def takes_parts_back(words, vocabulary, unknown):
+    def cut(rest, mark):
+        for end in reversed(range(1, len(rest) + 1)):
+            if mark + rest[:end] in vocabulary and (behind := cut(rest[end:], "##")) is not None:
+                return [mark + rest[:end], *behind]
+        return None if rest else []
+
+    return [(None if len(word) > 100 else cut(word, "")) or [unknown] for word in words]
+
+
 @right(of="wordpiece")
 def recursive_pieces(words, vocabulary, unknown):
     def cut(rest, mark):
@@ -827,6 +899,12 @@ class RemembersTexts(_Bytes):
 class ProbabilitiesInPlaceOfLogarithms(_Bytes):
     def log_probs(self):
         return np.exp(self.log_p)
+
+
+@wrong(of="TextModel", fails="check_probabilities_of_tokens", says="divide the counts by their sum first")
+class LogarithmsOfCounts(_Bytes):
+    def log_probs(self):
+        return self.log_p - self.log_p.min()
 
 
 @wrong(of="TextModel", fails="check_probabilities_of_tokens", says="take natural logarithms, not base 2")

@@ -188,6 +188,16 @@ edited(
 )
 
 
+edited(
+    __name__,
+    "a_list_of_two",
+    of="attention",
+    edits={"return weights @ value, weights": "return [weights @ value, weights]"},
+    fails="check_two_queries",
+    says="without brackets",
+)
+
+
 @right(of="attention")
 def with_einsum(query, key, value, mask=None):
     scores = torch.einsum("...td,...sd->...ts", query, key) * query.shape[-1] ** -0.5
@@ -268,6 +278,16 @@ edited(
     edits={"attn_mask=mask": "attn_mask=None if mask is None else ~mask"},
     fails="check_places_stay_apart",
     says="True means `may be looked at` here",
+)
+
+
+edited(
+    __name__,
+    "a_pair_as_the_librarys",
+    of="MultiHeadAttention",
+    edits={".reshape(B, T, C))": ".reshape(B, T, C)), None"},
+    fails="check_places_stay_apart",
+    says="return the result alone",
 )
 
 
@@ -439,6 +459,16 @@ edited(
 )
 
 
+edited(
+    __name__,
+    "over_dimension_one",
+    of="LayerNorm",
+    edits={"x.mean(dim=-1,": "x.mean(dim=1,", ".square().mean(dim=-1,": ".square().mean(dim=1,"},
+    fails="check_norm_of_library",
+    says="go over dimension 1",
+)
+
+
 @wrong(of="LayerNorm", fails="check_norm_by_hand", says="is built on nn.LayerNorm")
 class TheLibrarysNorm(nn.LayerNorm):
     pass
@@ -524,6 +554,24 @@ edited(
     edits={"nn.MultiheadAttention(C, H, batch_first=True)": "nn.MultiheadAttention(C, H, dropout=0.3, batch_first=True)"},
     fails="check_encoder_of_library",
     says="two calls give two results: no dropout here",
+)
+
+
+edited(
+    __name__,
+    "batch_second",
+    of="EncoderBlock",
+    edits={"nn.MultiheadAttention(C, H, batch_first=True)": "nn.MultiheadAttention(C, H)"},
+    fails="check_encoder_adds",
+    says="has it batch_first=True",
+)
+edited(
+    __name__,
+    "one_norm_for_both_parts",
+    of="EncoderBlock",
+    edits={"self.norm2)):": "self.norm1)):"},
+    fails="check_encoder_adds",
+    says="the norms come in the order norm1, norm1",
 )
 
 
@@ -635,6 +683,16 @@ edited(
 )
 
 
+edited(
+    __name__,
+    "own_place_hidden",
+    of="DecoderBlock",
+    edits={"triu(1)": "triu(0)"},
+    fails="check_decoder_of_library",
+    says="a place may look at itself, too",
+)
+
+
 @right(of="DecoderBlock")
 class PartByPart(nn.Module):
     def __init__(self, C, H, M, norm_first=False):
@@ -700,6 +758,34 @@ edited(
     edits={_STEPS: "targets, 40, generator"},
     fails="check_reverses",
     says="more steps, another learning rate?",
+)
+
+
+edited(
+    __name__,
+    "drops_in_evaluation_too",
+    of="Rewriter",
+    edits={"self.output(self.norms[1](x))": "self.output(F.dropout(self.norms[1](x), 0.1))"},
+    fails="check_logits_of_rewriter",
+    says="two calls in evaluation mode",
+)
+
+
+edited(
+    __name__,
+    "fourteen_positions",
+    of="Rewriter",
+    edits={"sinusoidal_positions(prefix.shape[1], self.C)": "sinusoidal_positions(14, self.C)[: prefix.shape[1]]"},
+    fails="check_logits_of_rewriter",
+    says="must match the size of tensor",
+)
+edited(
+    __name__,
+    "strips_padding",
+    of="Rewriter",
+    edits={"B, S = inputs.shape": "B, S = inputs[:, : int((inputs != PAD).sum(dim=1).max())].shape"},
+    fails="check_answers",
+    says="two columns of padding more",
 )
 
 
