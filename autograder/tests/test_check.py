@@ -105,6 +105,14 @@ def test_a_result_cut_off_from_its_gradients_says_so():
     assert told == "double: the result has no gradient at all: is there a .detach(), a torch.tensor(…) or a no_grad on the way?"
 
 
+def test_a_module_without_forward_is_no_unwritten_one():
+    class Double(nn.Module):
+        def foward(self, x):
+            return 2 * x
+
+    assert "double: its module has no method `forward`; is the name spelt so" in run_checks(Double(), [check_two])[0].message
+
+
 @pytest.mark.parametrize(
     ("got", "told"),
     [

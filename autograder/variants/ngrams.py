@@ -1409,7 +1409,7 @@ edited(
     of="LanguageModel",
     edits={"for token in range(self.V)": "for token in range(1, self.V)"},
     fails="check_honest_probabilities",
-    says="next_probabilities has the shape (2047,)",
+    says="got (2047,)",
 )
 edited(
     __name__,

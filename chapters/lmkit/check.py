@@ -100,6 +100,8 @@ def _explain(error: BaseException, check: Check) -> str:
     kind, text = type(error).__name__, str(error)
     short = f"{kind}: {text[:300]}{' …' if len(text) > 300 else ''}" if text else kind
     calls = answer_calls(error, inspect.getfile(check))
+    if 'missing the required "forward"' in text:  # torch's words, in a NotImplementedError
+        return f"{check.exercise}: its module has no method `forward`; is the name spelt so, and the method inside the class?"
     if not calls:
         if isinstance(error, NotImplementedError):
             return f"{check.exercise} is not written yet"

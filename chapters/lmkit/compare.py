@@ -67,7 +67,7 @@ def numbers(what: str, got: Any, length: int, shape: str) -> np.ndarray:
         raise AssertionError(f"{what}: these numbers still carry a graph for gradients: compute them in `with torch.no_grad():`") from None
     except (TypeError, ValueError):  # a dictionary, a generator, rows of different lengths
         raise AssertionError(f"{what}: expected an array of shape {shape}, got a {type(got).__name__}") from None
-    assert values.shape == (length,), f"{what} has the shape {values.shape}, expected {shape}"
+    assert values.shape == (length,), f"{what}: expected the shape {shape}, got {values.shape}"
     return values
 
 
