@@ -218,7 +218,7 @@ def _stage(root: Path, pages: list[Page], folder: Path) -> None:
         for i, cell in enumerate(page.notebook.cells):
             cell.id = f"cell-{i:03d}"
             if cell.cell_type == "markdown":
-                cell.source = _whole(_link(cell.source, page.name.rpartition("/")[0], present, ""))
+                cell.source = _link(cell.source, page.name.rpartition("/")[0], present, "")
         staged[f"{page.name}.ipynb"] = nbformat.writes(page.notebook, version=4).encode("utf-8")
         if not page.runs:
             staged[f"{ASSIGNMENTS}/{page.name}.ipynb"] = page.source.read_bytes()
@@ -234,7 +234,7 @@ def _front_files(book: Path, notebooks: set[str]) -> dict[str, bytes]:
         if path.is_file() and not name.startswith(("_build/", ".")) and name.removesuffix(".md") not in notebooks:
             files[name] = path.read_bytes()
             if path.suffix == ".md":
-                files[name] = _whole(_link(files[name].decode("utf-8"), "", notebooks, TO_COME)).encode("utf-8")
+                files[name] = _link(files[name].decode("utf-8"), "", notebooks, TO_COME).encode("utf-8")
     return files
 
 
@@ -248,11 +248,6 @@ def _link(text: str, folder: str, present: set[str], missing: str) -> str:
         return match["text"] + missing
 
     return _LINK.sub(replace, text)
-
-
-def _whole(text: str) -> str:
-    """Keep a number and its % on one line, but in headings, of which the anchors are made."""
-    return re.sub(r"^#.*|(?<=[\d`]) %", lambda match: match[0] if match[0].startswith("#") else "\u00a0%", text, flags=re.MULTILINE)
 
 
 def _toc(path: Path, present: set[str]) -> str:

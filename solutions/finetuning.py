@@ -187,7 +187,7 @@ class TopicClassifier(nn.Module):
 
 
 def interval(scores: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of the scores, and the two ends of its 95 % interval by Student's t.
+    """Mean of the scores, and the two ends of its 95% interval by Student's t.
 
     scores: n numbers, n >= 2, one a seed; the ends lie t s / sqrt(n) from the mean, with n - 1 degrees of freedom.
     """

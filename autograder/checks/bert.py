@@ -252,13 +252,13 @@ def check_labels_of_chosen(mask_tokens):
     what = "60 random texts of 30 ids, V = 50, special [0, 1, 2, 3, 4], mask_id 4"
     kept = ids.clone()
     masked, _, chosen = _assert_consistent(what, mask_tokens(ids, _SPECIAL, _MASK, 50, _generator(2)), kept)
-    assert chosen.any(), f"{what}: no label but -100; 15 % of the ordinary tokens are chosen, and their labels are their ids"
-    assert (masked == _MASK).any(), f"{what}: nowhere stands mask_id; 80 % of the chosen tokens become {_MASK}"
+    assert chosen.any(), f"{what}: no label but -100; 15% of the ordinary tokens are chosen, and their labels are their ids"
+    assert (masked == _MASK).any(), f"{what}: nowhere stands mask_id; 80% of the chosen tokens become {_MASK}"
 
 
 @visible(points=1)
 def check_shares(mask_tokens):
-    """15 % are chosen; of these 80 % become mask_id, 10 % a random id, 10 % stay"""
+    """15% are chosen; of these 80% become mask_id, 10% a random id, 10% stay"""
     V = 1000
     ids = torch.randint(5, V, (1, 60_000), generator=_generator(3))
     what = f"one text of {ids.numel():,} ordinary tokens, V = {V}"
@@ -267,10 +267,10 @@ def check_shares(mask_tokens):
     _assert_likely(f"{what}: chosen tokens", n, ids.numel(), 0.15, "each ordinary token is chosen with probability 0.15")
     kept, hid = (masked == ids)[chosen].sum(), (masked == _MASK)[chosen].sum()
     one = 0.1 / V  # a random id is mask_id, or the token's own, as often as any other
-    _assert_likely(f"{what}: chosen tokens that became mask_id", hid, n, 0.8 + one, "80 % of the chosen ones do")
-    others = "10 % of the chosen ones, not of those that the mask leaves, become a random id; and none that became mask_id is drawn again"
+    _assert_likely(f"{what}: chosen tokens that became mask_id", hid, n, 0.8 + one, "80% of the chosen ones do")
+    others = "10% of the chosen ones, not of those that the mask leaves, become a random id; and none that became mask_id is drawn again"
     _assert_likely(f"{what}: chosen tokens that became another ordinary id", n - kept - hid, n, 0.1 - 2 * one, others)
-    _assert_likely(f"{what}: chosen tokens that stayed", kept, n, 0.1 + one, "10 % of the chosen ones stay, but have a label")
+    _assert_likely(f"{what}: chosen tokens that stayed", kept, n, 0.1 + one, "10% of the chosen ones stay, but have a label")
 
 
 @hidden(points=1)

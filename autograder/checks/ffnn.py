@@ -295,7 +295,7 @@ def check_spreads(initialise):
         _assert_spread(f"{what} U", params["U"], 0.1 / math.sqrt(M), advice, advices)
         for name in ("E", "W", "U"):
             outside = (params[name].abs() > 2 * params[name].std()).double().mean().item()
-            told = f"{what} {name} are not normal: {outside:.1%} lie beyond two standard deviations, expected 4.6 %"
+            told = f"{what} {name} are not normal: {outside:.1%} lie beyond two standard deviations, expected 4.6%"
             assert 0.02 < outside < 0.08, f"{told}: torch.randn, not torch.rand"
 
 

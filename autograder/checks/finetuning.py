@@ -1138,7 +1138,7 @@ def check_interval_by_hand(interval):
         (4.302653 * 0.1, "divide the standard deviation by the root of n"),
         (4.302653 * 0.1 * (2 / 3) ** 0.5 / root, "divide the sum of squares by n - 1, not by n"),
         (3.182446 * 0.1 / root, "the degrees of freedom are n - 1"),
-        (2.919986 * 0.1 / root, "95 % lie inside, so 2.5 % beyond each end: t is 4.303"),
+        (2.919986 * 0.1 / root, "95% lie inside, so 2.5% beyond each end: t is 4.303"),
         (0.1 / root, "this is one standard error; multiply it by t"),
         (0.1, "this is the standard deviation"),
         (4.303 * 0.1 / root, "almost; is t rounded, or the result? Take t from scipy.stats"),

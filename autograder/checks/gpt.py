@@ -377,7 +377,7 @@ def _assert_spread(what, one, want, slips):
     assert abs(middle) < 0.1 * want, f"{what} has the mean {middle:.5f}, expected about 0"
     outside = (one.abs() > 2 * want).double().mean().item()
     told = f"{what}: {outside:.1%} of the numbers lie beyond two standard deviations"
-    assert 0.02 < outside < 0.08, f"{told}; of a normal distribution 4.6 % do"
+    assert 0.02 < outside < 0.08, f"{told}; of a normal distribution 4.6% do"
 
 
 def _assert_first_values(state, layers):

@@ -323,7 +323,7 @@ def _smallest(x, loss, given):
 
 
 def _least(what, got, x, loss, given=None):
-    """AssertionError where the sum of squared errors is more than 1 % above the least."""
+    """AssertionError where the sum of squared errors is more than 1% above the least."""
     x, loss = np.asarray(x, dtype=float), np.asarray(loss, dtype=float)
     best = _smallest(tuple(x.tolist()), tuple(loss.tolist()), given)
     E, A, alpha = got

@@ -994,7 +994,7 @@ def _assert_learns(Rewriter, task, seed):
     model.eval()
     exact = _exact(what, model, *measured)
     advice = "more steps, another learning rate? Does the encoder know which place is which, and does the decoder see all of the input?"
-    assert exact >= 0.99, f"{what}: {exact:.1%} of 1,000 answers are wholly right, expected at least 99 %: {advice}"
+    assert exact >= 0.99, f"{what}: {exact:.1%} of 1,000 answers are wholly right, expected at least 99%: {advice}"
     ids = model.answer(measured[0][:40])
     best = _logits(what, model, measured[0][:40], ids[:, :-1]).argmax(dim=-1)
     same = (best == ids[:, 1:]) | (ids[:, 1:] == sequences.PAD)

@@ -533,11 +533,6 @@ def test_figures_are_numbered_by_chapter():
     assert numbers["ladder"] == {"figure": {"l": (1,)}}
 
 
-def test_a_number_and_its_per_cent_stay_on_one_line():
-    assert book._whole("# Why 15 %\n5 %") == "# Why 15 %\n5\u00a0%"
-    assert book._whole("{glue:text}`n:.1f` %, or 5 % of `a % b`") == "{glue:text}`n:.1f`\u00a0%, or 5\u00a0% of `a % b`"
-
-
 @pytest.mark.parametrize(
     ("text", "becomes"),
     [

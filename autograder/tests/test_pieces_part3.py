@@ -17,7 +17,7 @@ from autograder.tests.pieces import PIECES, in_javascript, made
 from lmkit import corpus, embedded, minis, page, pretrained, retrieval, scaling, tokenizer
 
 LABELS = ("Beginning", "Temperature", "Top-k", "Top-p")
-SHARES = re.compile(r"([\d.]+) → (?:([\d.]+) %|cut)")
+SHARES = re.compile(r"([\d.]+) → (?:([\d.]+)%|cut)")
 # As much of a browser as a piece needs: elements with attributes, children, text and listeners.
 BROWSER = """(data, script, steps) => {
   class Element {
@@ -151,7 +151,7 @@ def test_budget_finds_the_best_size_and_what_another_costs():
         best = least(10**power)
         ratio = 10**power / (6 * 10 ** (2 * best.x))
         worse = loss(best.x + math.log10(4))
-        percent = float(re.search(r"for (\d+) % of the budget", shown)[1])
+        percent = float(re.search(r"for (\d+)% of the budget", shown)[1])
         assert math.isclose(float(re.search(r"([\d.]+) for each", shown)[1]), ratio, rel_tol=0.05)
         assert f"with a loss of {best.fun:.3f}" in shown
         assert f"the loss is {worse:.3f}, {worse - best.fun:.3f} more" in shown

@@ -87,7 +87,7 @@ edited(
     of="mask_tokens",
     edits={"fate < 0.8": "fate < 1"},
     fails="check_shares",
-    says="80 % of the chosen ones do",
+    says="80% of the chosen ones do",
 )
 edited(
     __name__,
@@ -95,7 +95,7 @@ edited(
     of="mask_tokens",
     edits={"fate < 0.9": "fate < 0.98"},
     fails="check_shares",
-    says="10 % of the chosen ones, not of those that the mask leaves",
+    says="10% of the chosen ones, not of those that the mask leaves",
 )
 edited(
     __name__,

@@ -199,7 +199,7 @@ def _batch(pairs: Sequence[tuple[list[int], list[int], int]], V: int, generator:
 def mask_tokens(ids: Tensor, V: int, generator: torch.Generator, share: float = SHARE) -> tuple[Tensor, Tensor]:
     """Choose a share of the places, and hide them.   ids: (B, T) int64 -> inputs (B, T), labels (B, T)
 
-    Of the chosen, 80 % become [MASK], 10 % a random one of the V tokens, 10 % stay. Special tokens are never chosen; labels are
+    Of the chosen, 80% become [MASK], 10% a random one of the V tokens, 10% stay. Special tokens are never chosen; labels are
     the ids at chosen places and NO_TARGET elsewhere. Source: Devlin et al. 2019, section 3.1.
     """
     chosen = (torch.rand(ids.shape, generator=generator) < share) & (ids > MASK)

@@ -65,7 +65,7 @@ language: en
 # bert-mini
 
 BERT in small: {layers} blocks of width {C}, {heads} heads, {T} places, {V:,} word pieces in lower case; {parameters:,} parameters,
-stored in 16 bits each. Trained on both of BERT's tasks: masked tokens ({share:.0%} of them, by BERT's rule of 80, 10 and 10 %)
+stored in 16 bits each. Trained on both of BERT's tasks: masked tokens ({share:.0%} of them, by BERT's rule of 80, 10 and 10%)
 and pairs of sentences.
 
 - Data: the training text of the course (`lmkit.corpus`) in {chunks:,} stretches; Wikipedia, under CC BY-SA 3.0.
@@ -75,7 +75,7 @@ and pairs of sentences.
 - Held out: of the validation text's tokens, 15 in 100 hidden, it finds {masked_accuracy:.1%}.
   Always the most frequent token: {most_frequent:.1%}; the likeliest after the left neighbour: {bigram:.1%};
   the likeliest between both neighbours: {both_sides:.1%}.
-- Held out: says of {belongs:.1%} of pairs rightly whether the second part follows the first (chance: 50 %).
+- Held out: says of {belongs:.1%} of pairs rightly whether the second part follows the first (chance: 50%).
 - Load it with `BertForPreTraining.from_pretrained(lmkit.minis.folder("bert-mini"))`.
 - It knows 97 articles and nothing else: it is for study.
 """

@@ -95,7 +95,7 @@ lmPiece("beam-search", (box, data, { make, svg, choice, slider, button, live }) 
     const { nodes, right } = data.sentences[sentence];
     const { best, greedy, returned } = lmReturned(nodes, width, data.longest);
     const verdict = (way) => text(way) === right ? "That is the right translation." : `Right would be: ${right}.`;
-    const chance = (way) => `${number(way.sum)}, a probability of ${(100 * Math.exp(way.sum)).toPrecision(2)} %`;
+    const chance = (way) => `${number(way.sum)}, a probability of ${(100 * Math.exp(way.sum)).toPrecision(2)}%`;
     const said = [`Returned: ${text(returned)}, with ${chance(returned)}. ${verdict(returned)}`];
     if (returned !== best) said.push(`The best of the beam is only: ${text(best)}, with ${number(best.sum)}. So the greedy sentence wins.`);
     else if (width > 1 && text(greedy) === text(best)) said.push("Greedy decoding finds the same sentence.");

@@ -90,7 +90,7 @@ lmPiece("budget", (box, data, ui) => {
     const seen = law.runs.length ? ` ${count}` : "";
     const off = state.times
       ? ` With ${short(N)} parameters and ${short(tokens(F, N))} tokens the loss is ${own.toFixed(3)}, ${(own - least).toFixed(3)} more.`
-        + ` The best size reaches that for ${(100 * enough(law, F, own) / F).toFixed(0)} % of the budget.`
+        + ` The best size reaches that for ${(100 * enough(law, F, own) / F).toFixed(0)}% of the budget.`
       : "";
     said.textContent = `Best: ${short(N_best)} parameters and ${short(tokens(F, N_best))} tokens, `
       + `${ratio(tokens(F, N_best) / N_best)} for each, with a loss of ${least.toFixed(3)}.${off}${seen}`;

@@ -48,16 +48,16 @@ lmPiece("next-token", (box, data, ui) => {
     const after = (i) => (i < now.kept ? now.warm[i] / now.together : 0);
     const places = Array.from({ length: ROWS }, (_, i) => i);
     const rows = places.map((i) => [
-      name(i), after(i), `${percent(Math.exp(logs[i]))} → ${i < now.kept ? `${percent(after(i))} %` : "cut"}`, i >= now.kept,
+      name(i), after(i), `${percent(Math.exp(logs[i]))} → ${i < now.kept ? `${percent(after(i))}%` : "cut"}`, i >= now.kept,
     ]);
     const others = Math.max(0, now.kept - ROWS);
     const rest = Math.max(0, 1 - sum(places.map(after)));
     const before = 1 - sum(places.map((i) => Math.exp(logs[i])));
-    const shares = `${percent(before)} → ${others ? `${percent(rest)} %` : "cut"}`;
+    const shares = `${percent(before)} → ${others ? `${percent(rest)}%` : "cut"}`;
     rows.push([others ? `${others.toLocaleString("en")} others` : "others", others ? rest : 0, shares, !others]);
     table.replaceChildren(ui.bars(rows));
     said.textContent = `${tokens(now.kept)} of ${ALL.toLocaleString("en")} ${now.kept === 1 ? "stays" : "stay"}, `
-      + `with ${percent(now.together)} % of the probability at this temperature. Divided by that, it is 100\u00a0% again.`;
+      + `with ${percent(now.together)}% of the probability at this temperature. Divided by that, it is 100% again.`;
     const times = draw(now, setting.seed);
     const beyond = sum(times.filter(([i]) => i >= ROWS).map(([, n]) => n));
     drawn.textContent = `${DRAWS} draws, ${beyond} of them from below the ${ROWS}: `

@@ -74,7 +74,7 @@ function lmDrawn(p, number) {
 lmPiece("temperature", (box, data, ui) => {
   const SHOWN = 10; // tokens with a bar of their own
   const model = lmNgram(data);
-  const percent = (p) => (p > 0 && p < 0.00005 ? "< 0.01 %" : `${(100 * p).toFixed(p > 0 && p < 0.01 ? 2 : 1)} %`);
+  const percent = (p) => (p > 0 && p < 0.00005 ? "< 0.01%" : `${(100 * p).toFixed(p > 0 && p < 0.01 ? 2 : 1)}%`);
   const bytes = (id) => Uint8Array.from(data.tokens[id], (sign) => sign.charCodeAt(0));
   const name = (id) => {
     if (id === data.end) return "E";
@@ -123,7 +123,7 @@ lmPiece("temperature", (box, data, ui) => {
     told.textContent = !last
       ? "Nothing drawn yet. The bars show what may come next."
       : `Last drawn: ${name(last.id)}${last.id === data.end ? ", the end token" : ""}. ` +
-        `Tokens drawn: ${drawn.length}; underlined, with less than 1 % before the temperature changed it: ${rare}.`;
+        `Tokens drawn: ${drawn.length}; underlined, with less than 1% before the temperature changed it: ${rare}.`;
     for (const button of [one, many]) button.setAttribute("aria-disabled", ended());
   }
   function restart() {
