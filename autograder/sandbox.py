@@ -35,6 +35,10 @@ _REFUSED = (  # system calls that no exercise needs: memory that no limit counts
     "perf_event_open userfaultfd io_uring_setup io_setup sched_setaffinity sched_setscheduler sched_setattr "
     "name_to_handle_at open_by_handle_at"
 )
+# The first process of a room. It ends when our end of its pipe closes, also where we were killed; the kernel then ends all others. As
+# number 1 nothing in the room can stop or kill it, and children that nobody waits for vanish. (Bubblewrap's own --die-with-parent
+# leaves a child that waits for ever, where the parent dies before that child was told to begin.)
+_FIRST = "trap '' CHLD; echo ready; exec /bin/cat > /dev/null"
 _INSTALL = "install it (Debian and Ubuntu: apt install bubblewrap), or grade people whom you trust with --no-sandbox"
 
 
@@ -131,11 +135,11 @@ class Room:
         user = [] if os.getuid() == 0 else ["--unshare-user", "--uid", "65534", "--gid", "65534"]
         small = ["--size", str(self._limits.disk), "--perms", "1777", "--tmpfs"]
         return [
-            *(shutil.which("bwrap") or "bwrap", *alone, *user, "--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"),
+            *(shutil.which("bwrap") or "bwrap", *alone, *user, "--as-pid-1", "--new-session", "--hostname", "sandbox", "--clearenv"),
             *("--proc", "/proc", "--dev", "/dev", "--dev-bind", "/dev/null", "/dev/zero", *small, "/tmp", *small, "/dev/shm"),
             *readable(hide),
             *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp", "--json-status-fd", str(status)),
-            *("/bin/sh", "-c", "echo ready; exec /bin/cat > /dev/null"),  # until our end of its pipe closes, also where we were killed
+            *("/bin/sh", "-c", _FIRST),
         ]
 
     @property
