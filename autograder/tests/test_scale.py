@@ -1,6 +1,7 @@
 """Grading on machines that Dask has: a scheduler and two workers as processes of their own on loopback, grades in PostgreSQL."""
 
 import concurrent.futures
+import gc
 import json
 import multiprocessing
 import os
@@ -35,6 +36,12 @@ from autograder.verdict import Limits, Verdict
 dask_config = pytest.importorskip("dask.config", reason="Dask is not installed: pip install distributed")
 pytestmark = [pytest.mark.slow, pytest.mark.alone, needs_walls]
 LIMITS = Limits(call_seconds=2, cell_seconds=8)
+
+
+@pytest.fixture(autouse=True)
+def no_forgotten_clients() -> None:
+    """Clients that could not start are garbage. Collected in the thread of a new one, they wait for the lock that its start holds."""
+    gc.collect()
 
 
 def dask(*arguments: str, hidden: Path | None = None) -> subprocess.Popen:
@@ -193,6 +200,7 @@ def test_where_there_is_no_scheduler_or_no_worker_a_sentence_says_so(cluster, mo
     with pytest.raises(CourseError, match=r"the Dask scheduler at tcp://\S+ has no workers; start some with: python -m dask worker tcp://"):
         dask_pool(cluster.address).__enter__()
     for address in ("tcp://127.0.0.1:1", "nowhere at all", "http://127.0.0.1:1"):
+        gc.collect()
         with pytest.raises(CourseError, match="there is no Dask scheduler at"):
             dask_pool(address).__enter__()
 
